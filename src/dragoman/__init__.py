@@ -1,0 +1,1 @@
+"""Sequence-to-sequence models that you can train, trust, explain, export and serve."""

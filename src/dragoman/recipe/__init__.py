@@ -1,0 +1,1 @@
+"""What a run is, as validated frozen data."""

@@ -1,0 +1,14 @@
+"""Settings that every test shares: one thread, so that results repeat and two tests can run side by side."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
