@@ -1,1 +1,97 @@
-"""Sequence-to-sequence models that you can train, trust, explain, export and serve."""
+"""Sequence-to-sequence models that you can train, trust, explain, export and serve.
+
+Importing this package imports no torch: names below are fetched when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dragoman.api import Bundle, check, evaluate, load, score, train
+    from dragoman.errors import (
+        BundleError,
+        CheckpointError,
+        DataError,
+        Diverged,
+        DragomanError,
+        Interrupted,
+        MissingExtra,
+        RecipeError,
+        UserError,
+    )
+    from dragoman.evaluation.evaluate import Report
+    from dragoman.evaluation.metrics import Score
+    from dragoman.recipe.loading import load_recipe, recipe_from
+    from dragoman.recipe.schema import recipe_schema
+    from dragoman.recipe.sections import Recipe
+    from dragoman.records import Example, Hypothesis, Prediction
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Bundle": "dragoman.api",
+    "BundleError": "dragoman.errors",
+    "CheckpointError": "dragoman.errors",
+    "DataError": "dragoman.errors",
+    "Diverged": "dragoman.errors",
+    "DragomanError": "dragoman.errors",
+    "Example": "dragoman.records",
+    "Hypothesis": "dragoman.records",
+    "Interrupted": "dragoman.errors",
+    "MissingExtra": "dragoman.errors",
+    "Prediction": "dragoman.records",
+    "Recipe": "dragoman.recipe.sections",
+    "RecipeError": "dragoman.errors",
+    "Report": "dragoman.evaluation.evaluate",
+    "Score": "dragoman.evaluation.metrics",
+    "UserError": "dragoman.errors",
+    "check": "dragoman.api",
+    "evaluate": "dragoman.api",
+    "load": "dragoman.api",
+    "load_recipe": "dragoman.recipe.loading",
+    "recipe_from": "dragoman.recipe.loading",
+    "recipe_schema": "dragoman.recipe.schema",
+    "score": "dragoman.api",
+    "train": "dragoman.api",
+}
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "CheckpointError",
+    "DataError",
+    "Diverged",
+    "DragomanError",
+    "Example",
+    "Hypothesis",
+    "Interrupted",
+    "MissingExtra",
+    "Prediction",
+    "Recipe",
+    "RecipeError",
+    "Report",
+    "Score",
+    "UserError",
+    "check",
+    "evaluate",
+    "load",
+    "load_recipe",
+    "recipe_from",
+    "recipe_schema",
+    "score",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Fetch a public name from its home."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dragoman' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted([*globals(), *__all__])

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from dragoman.recipe.section import Section
+from dragoman.recipe.section import Section, refuse
 
 Column = Annotated[int, Field(ge=0)] | str
 Columns = Column | tuple[Column, ...]
@@ -45,8 +45,10 @@ class Table(Section):
 
 def _kind_of_corpus(value: Any) -> str:
     """Tell a table from parallel files by the key that only a table has."""
-    given = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-    return "table" if "file" in given or "format" in given else "parallel"
+    is_table = isinstance(value, Table) or (
+        isinstance(value, dict) and not value.keys().isdisjoint(("file", "format"))
+    )
+    return "table" if is_table else "parallel"
 
 
 Corpus = Annotated[
@@ -80,14 +82,32 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _held_out_once(self) -> Self:
+        wrong = []
         if self.dev is not None and self.held_out_dev:
-            raise ValueError("`dev` and `held_out_dev` contradict each other: give one")
+            wrong.append("`dev` and `held_out_dev` contradict each other: give one")
         if self.test is not None and self.held_out_test:
-            raise ValueError("`test` and `held_out_test` contradict each other: give one")
+            wrong.append("`test` and `held_out_test` contradict each other: give one")
         if self.dev is None and not self.held_out_dev:
-            raise ValueError("nothing to validate on: give `dev`, or hold out a share with `held_out_dev: 0.05`")
+            wrong.append("nothing to validate on: give `dev`, or hold out a share with `held_out_dev: 0.05`")
         if self.held_out_dev + self.held_out_test >= 1:
-            raise ValueError("`held_out_dev` and `held_out_test` leave nothing to train on")
+            wrong.append("`held_out_dev` and `held_out_test` leave nothing to train on")
+        refuse(wrong)
+        return self
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        scored = {"dev": self.dev, "test": self.test}
+        wrong = [
+            f"`{name}.weight` has no effect: only training corpora are mixed"
+            for name, corpus in scored.items()
+            if corpus is not None and corpus.weight != 1
+        ]
+        merging = [number for number, corpus in enumerate(self.train) if corpus.merge]
+        wrong += [
+            f"`train[{number}].merge` has no effect: each target of a source is a training example of its own"
+            for number in merging
+        ]
+        refuse(wrong)
         return self
 
 
@@ -101,7 +121,7 @@ class Text(Section):
     remove: str = ""
     """Characters to drop, for instance `"012"` for stress marks."""
     features: str | None = Field(None, min_length=1)
-    """Where a value has a tab, what follows the last one is a list of whole symbols separated by this string."""
+    """Where a value has a tab, what follows the last one are whole symbols separated by this string."""
 
 
 class Characters(Text):
@@ -139,7 +159,7 @@ class Subwords(Text):
     character_coverage: float = Field(1.0, gt=0, le=1)
     """Share of character occurrences that get a symbol of their own; the others fall back to bytes."""
     sampling: float = Field(0.0, ge=0, lt=1)
-    """While training, cut words differently each epoch: BPE-dropout probability, or smoothing of unigram sampling."""
+    """While training, cut words differently each epoch: dropout of BPE merges, or unigram smoothing."""
 
 
 Codec = Annotated[Characters | Bytes | Words | Subwords, Field(discriminator="kind")]

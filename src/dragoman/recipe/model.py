@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dragoman.recipe.section import Section
+from dragoman.recipe.section import Section, refuse
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -54,14 +54,16 @@ class Transformer(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        wrong = []
         if self.width % self.heads:
-            raise ValueError(f"`width` {self.width} is not a multiple of `heads` {self.heads}")
-        if self.positions == "rotary" and (self.width // self.heads) % 2:
-            raise ValueError(f"rotary positions need an even width a head, found {self.width // self.heads}")
+            wrong.append(f"`width` {self.width} is not a multiple of `heads` {self.heads}")
+        elif self.positions == "rotary" and (self.width // self.heads) % 2:
+            wrong.append(f"rotary `positions` need an even width a head, found {self.width // self.heads}")
         if self.positions == "sinusoidal" and self.width % 2:
-            raise ValueError(f"sinusoidal positions need an even `width`, found {self.width}")
+            wrong.append(f"sinusoidal `positions` need an even `width`, found {self.width}")
         if self.positions != "learnt" and self.max_positions is not None:
-            raise ValueError(f"`max_positions` has no effect with {self.positions} positions")
+            wrong.append(f"`max_positions` has no effect with {self.positions} positions")
+        refuse(wrong)
         return self
 
 
@@ -132,16 +134,18 @@ class RecurrentDecoder(Section):
     layers: int = Field(1, ge=1)
     attention: Attention = AdditiveAttention(kind="additive")
     input_feeding: bool = False
-    """Give each step what the step before read and wrote (Luong et al. 2015); slower, steps run one by one."""
+    """Give each step what the step before read and wrote (Luong et al. 2015); slower, step by step."""
     dropout: Rate = 0.1
     """On embeddings, between layers and on outputs."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if isinstance(self.attention, ScaledDotAttention) and self.width % self.attention.heads:
-            raise ValueError(f"`width` {self.width} is not a multiple of `attention.heads` {self.attention.heads}")
+            raise ValueError(
+                f"`width` {self.width} is not a multiple of `attention.heads` {self.attention.heads}"
+            )
         if isinstance(self.attention, NoAttention) and self.input_feeding:
-            raise ValueError("`input_feeding` has no effect without attention")
+            raise ValueError("`input_feeding` has no effect with `attention.kind: none`")
         return self
 
 
@@ -159,7 +163,7 @@ class Model(Section):
     target_embedding_width: int | None = Field(None, ge=1)
     """Width of target embeddings, projected where it differs from the decoder's; the decoder's by default."""
     tie: Literal["none", "decoder", "encoder_decoder", "all"] = "none"
-    """Which tables are one: target input and output (`decoder`), source and target input (`encoder_decoder`), all."""
+    """Which tables are one: target input and output (`decoder`), both inputs (`encoder_decoder`), or all."""
 
     @property
     def source_width(self) -> int:

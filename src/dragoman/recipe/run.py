@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dragoman.recipe.section import Section
+from dragoman.recipe.section import Section, refuse
 
 LearningRate = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
 class CrossEntropy(Section):
@@ -84,6 +85,12 @@ class Decay(Section):
     final_fraction: float = Field(0.0, ge=0, le=1)
     """Share of the learning rate that is left at the end."""
 
+    @model_validator(mode="after")
+    def _falls(self) -> Self:
+        if self.steps is not None and self.steps <= self.warmup_steps:
+            raise ValueError(f"`steps` {self.steps} leaves nothing after `warmup_steps` {self.warmup_steps}")
+        return self
+
 
 class Plateau(Section):
     """Multiplied by `factor` when the watched metric has not improved for `patience` validations."""
@@ -132,8 +139,8 @@ class Training(Section):
     objective: Objective = CrossEntropy(kind="cross_entropy")
     optimizer: Optimizer = Adam(kind="adam")
     schedule: Schedule = InverseSqrt(kind="inverse_sqrt")
-    batch_tokens: int | Literal["auto"] = 4096
-    """Budget of a batch: rows times longest side, padding included; `auto` measures which is fastest and fits."""
+    batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = 4096
+    """Budget of a batch: rows times longest side, padding included; `auto` measures which is fastest."""
     accumulate: int = Field(1, ge=1)
     """Batches whose gradients make one step."""
     clip_norm: float | None = Field(1.0, gt=0)
@@ -141,13 +148,13 @@ class Training(Section):
     max_steps: int | None = Field(None, ge=1)
     max_epochs: float | None = Field(None, gt=0)
     max_minutes: float | None = Field(None, gt=0)
-    """Time limit of the whole run, interruptions not counted; the only limit that makes a run depend on the machine."""
+    """Time limit of the whole run, interruptions not counted; results then depend on the machine."""
     validate_every: int = Field(500, ge=1)
     """Steps between validations."""
     validation_examples: int = Field(500, ge=1)
     """How many development examples are decoded at each validation: always the same ones."""
     watch: str = "loss"
-    """What picks the best weights, plateaus and early stops: `loss`, or the label of a metric of `evaluation`."""
+    """What picks the best weights, plateaus and early stops: `loss`, or the label of a metric."""
     early_stopping: EarlyStopping | None = None
     average: Average = NoAverage(kind="none")
     checkpoint_every: int = Field(500, ge=1)
@@ -160,21 +167,20 @@ class Training(Section):
     """Write TensorBoard events beside `log.jsonl`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`bf16` multiplies matrices in bfloat16 over float32 weights; `auto` takes it where the processor has units for it."""
+    """`bf16` multiplies matrices in bfloat16 over float32 weights; `auto` where hardware has units for it."""
     threads: int | None = Field(None, ge=1)
-    """Processor threads; what torch chooses by default. Results repeat to the bit only with the same number."""
+    """Processor threads; torch chooses by default. Results repeat to the bit only with the same number."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         wrong = []
         if not (self.max_steps or self.max_epochs or self.max_minutes or self.early_stopping):
-            wrong.append("nothing ends the run: give `max_steps`, `max_epochs`, `max_minutes` or `early_stopping`")
+            wrong.append(
+                "nothing ends the run: give `max_steps`, `max_epochs`, `max_minutes` or `early_stopping`"
+            )
         if isinstance(self.schedule, Decay) and self.schedule.steps is None and self.max_steps is None:
             wrong.append(f"`schedule: {self.schedule.kind}` needs `schedule.steps` or `max_steps`")
-        if isinstance(self.batch_tokens, int) and self.batch_tokens < 1:
-            wrong.append(f"`batch_tokens` must be positive, found {self.batch_tokens}")
-        if wrong:
-            raise ValueError("; ".join(wrong))
+        refuse(wrong)
         return self
 
 
@@ -191,7 +197,15 @@ class Limits(Section):
     no_repeat_ngram: int = Field(0, ge=0)
     """No run of this many tokens comes twice; 0 allows all."""
     batch_tokens: int = Field(8192, ge=1)
-    """Budget of a decoding batch: rows (beams included) times longest source. Never changes what comes out."""
+    """Budget of a decoding batch: rows (beams included) times longest source; never changes answers."""
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        if self.min_length >= self.max_length:
+            raise ValueError(
+                f"`min_length` {self.min_length} does not fit into `max_length` {self.max_length}"
+            )
+        return self
 
 
 class Greedy(Limits):
@@ -230,7 +244,7 @@ class Sample(Limits):
     """Draw only from this many most probable tokens; 0 takes all."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Draw only from the most probable tokens that together reach this probability (Holtzman et al. 2020)."""
-    seed: int = 1
+    seed: Seed = 1
 
 
 Decoding = Annotated[Greedy | Beam | Sample, Field(discriminator="method")]
@@ -314,11 +328,11 @@ class Evaluation(Section):
     metrics: tuple[Metric, ...] = Field((), validate_default=True)
     """Names, or sections with options; none scores the loss only."""
     references: Literal["raw", "normalised"] = "raw"
-    """`normalised` compares with references as the target codec normalises them (case, `remove`, Unicode form)."""
+    """`normalised` compares with references as the target codec normalises them (case, Unicode form)."""
     bootstrap_samples: int = Field(1000, ge=100)
     """Resamples behind each confidence interval (Koehn 2004)."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    seed: int = 12345
+    seed: Seed = 12345
 
     @model_validator(mode="after")
     def _labels(self) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -11,3 +13,9 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+def refuse(contradictions: Sequence[str]) -> None:
+    """Raise ValueError with every contradiction on a line of its own, if there is any."""
+    if contradictions:
+        raise ValueError("\n".join(contradictions))

@@ -7,9 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dragoman.recipe.data import Codec, Data
-from dragoman.recipe.model import Model
-from dragoman.recipe.run import Beam, Decoding, Evaluation, Training
-from dragoman.recipe.section import Section
+from dragoman.recipe.model import Model, NoAttention, RecurrentDecoder
+from dragoman.recipe.run import Beam, Decoding, Evaluation, Seed, Training
+from dragoman.recipe.section import Section, refuse
 
 
 class Recipe(Section):
@@ -17,9 +17,9 @@ class Recipe(Section):
 
     version: Literal[1] = 1
     """Version of the recipe's language."""
-    run: str
+    run: str = Field(min_length=1)
     """Folder of the run and of the bundle it leaves."""
-    seed: int = Field(1, ge=0)
+    seed: Seed = 1
     """Decides initial weights, order of examples, dropout and subword sampling."""
     data: Data
     source: Codec
@@ -43,6 +43,10 @@ class Recipe(Section):
         labels = ["loss", *(metric.label for metric in self.evaluation.metrics)]
         if self.training.watch not in labels:
             wrong.append(f"`training.watch: {self.training.watch}` is none of {', '.join(labels)}")
-        if wrong:
-            raise ValueError("; ".join(wrong))
+        is_blind = isinstance(self.model.decoder, RecurrentDecoder) and isinstance(
+            self.model.decoder.attention, NoAttention
+        )
+        if is_blind and isinstance(self.decoding, Beam) and self.decoding.coverage_penalty:
+            wrong.append("`decoding.coverage_penalty` has no effect without `model.decoder.attention`")
+        refuse(wrong)
         return self

@@ -1,0 +1,136 @@
+"""The verbs of the command line as Python functions, and a bundle that has them as methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dragoman import bundle as bundles
+from dragoman.bundle import load_bundle, verify_bundle
+from dragoman.data.corpus import read_corpus
+from dragoman.data.prepare import read_split
+from dragoman.data.rejects import Rejects
+from dragoman.decoding.decode import decode
+from dragoman.decoding.score import Scored
+from dragoman.decoding.score import score as score_targets
+from dragoman.decoding.selftest import selftest
+from dragoman.errors import BundleError
+from dragoman.evaluation.evaluate import Report
+from dragoman.evaluation.evaluate import evaluate as evaluate_examples
+from dragoman.recipe.data import Parallel, Table
+from dragoman.recipe.loading import load_recipe, override
+from dragoman.recipe.sections import Recipe
+from dragoman.records import Example, Prediction
+from dragoman.training.train import train as train_recipe
+
+Device = Literal["auto", "cpu", "cuda"]
+Given = str | Example
+
+
+@dataclass(frozen=True)
+class Bundle(bundles.Bundle):
+    """What training leaves: recipe, codecs and model, with every verb that needs no more than these.
+
+    Overrides are written as on the command line, for instance `bundle.predict(texts, "decoding.beam=3")`.
+    """
+
+    def predict(self, sources: Iterable[Given], *overrides: str, prefix: str | None = None) -> list[str]:
+        """Return the best answer to each source, in order.
+
+        `prefix` is what every answer must begin with. Raises DataError for a source that cannot be encoded and
+        RecipeError for an override that says something that cannot be.
+        """
+        return [p.values[0] for p in self.predictions(sources, *overrides, prefix=prefix)]
+
+    def predictions(
+        self, sources: Iterable[Given], *overrides: str, prefix: str | None = None, reads: bool = False
+    ) -> Iterator[Prediction]:
+        """Yield all answers to each source with scores and per-token log-probabilities (nats), in order, as ready.
+
+        `reads` adds to each hypothesis where the decoder looked, (target steps, source steps), where it attends.
+        """
+        section = override(self.recipe, overrides).decoding
+        return decode(self, _examples(sources), section, prefix=prefix, reads=reads)
+
+    def score(self, pairs: Iterable[tuple[str, str] | Example]) -> Iterator[Scored]:
+        """Yield the log-probability (nats) of given targets, whole and a token, in order."""
+        given = (p if isinstance(p, Example) else Example(p[0], (p[1],), str(n)) for n, p in enumerate(pairs, 1))
+        return score_targets(self, given)
+
+    def evaluate(self, examples: Sequence[Example], *overrides: str) -> Report:
+        """Decode examples and score the answers with the metrics of the recipe, each with its interval."""
+        recipe = override(self.recipe, overrides)
+        return evaluate_examples(self, examples, recipe.decoding, recipe.evaluation)
+
+
+def train(recipe: Recipe | str | Path, *overrides: str) -> Bundle:
+    """Train what a recipe says, or continue it where it was stopped, and return the bundle that it leaves.
+
+    Takes a recipe, or the path of a recipe file, or of a run's folder. Raises RecipeError, DataError, CheckpointError
+    for what a person can mend, Interrupted when told to stop, Diverged when the loss stays not finite.
+    """
+    if isinstance(recipe, Recipe):
+        loaded = override(recipe, overrides)
+    else:
+        path = Path(recipe)
+        loaded = load_recipe(path / "recipe.yaml" if path.is_dir() else path, overrides)
+    return _with_verbs(train_recipe(loaded))
+
+
+def load(folder: str | Path, device: Device = "auto") -> Bundle:
+    """Load a bundle, verifying every file; executes nothing. Raises BundleError for anything that is not right."""
+    return _with_verbs(load_bundle(folder, device))
+
+
+def evaluate(
+    folder: str | Path,
+    *overrides: str,
+    data: Parallel | Table | None = None,
+    split: Literal["test", "dev"] = "test",
+    device: Device = "auto",
+) -> Report:
+    """Score a bundle on given data, or on the test (or development) set of its recipe.
+
+    Paths of `data` are relative to the current directory, those of the recipe to its `data.folder`.
+    """
+    loaded = load(folder, device)
+    return loaded.evaluate(read_examples(loaded.recipe, overrides, data, split), *overrides)
+
+
+def score(folder: str | Path, data: Parallel | Table, device: Device = "auto") -> Iterator[Scored]:
+    """Yield the log-probabilities (nats) that a bundle gives to the targets of some data, in order."""
+    loaded = load(folder, device)
+    return loaded.score(read_corpus(data, Path.cwd(), Rejects(strict=True)))
+
+
+def check(folder: str | Path) -> list[str]:
+    """Verify every hash of a bundle and re-run its stored sample; return one complaint for each thing not right."""
+    complaints = verify_bundle(folder)
+    return complaints or selftest(load(folder))
+
+
+def read_examples(
+    recipe: Recipe, overrides: Sequence[str], data: Parallel | Table | None, split: Literal["test", "dev"]
+) -> tuple[Example, ...]:
+    """Read the examples to score: given data, or a split of the recipe. Bad rows are refused, not skipped."""
+    if data is not None:
+        return tuple(read_corpus(data, Path.cwd(), Rejects(strict=True)))
+    recipe = override(recipe, overrides)
+    given = recipe.data.test if split == "test" else recipe.data.dev
+    held_out = recipe.data.held_out_test if split == "test" else recipe.data.held_out_dev
+    if given is None and not held_out:
+        raise BundleError(f"the recipe of this bundle names no {split} set: give one with --source and --target")
+    return read_split(recipe, split, Rejects(strict=recipe.data.strict))
+
+
+def _with_verbs(loaded: bundles.Bundle) -> Bundle:
+    """Give a bundle its methods."""
+    return Bundle(loaded.recipe, loaded.codecs, loaded.model, loaded.folder)
+
+
+def _examples(sources: Iterable[Given]) -> Iterator[Example]:
+    """Number raw sources from 1; examples pass as they are."""
+    for number, source in enumerate(sources, 1):
+        yield source if isinstance(source, Example) else Example(source, id=str(number))

@@ -1,0 +1,334 @@
+"""The command line: one verb a function; each reads a recipe or a bundle and calls one function of the API.
+
+Nothing here imports torch at the top: `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from dragoman.errors import DataError, RecipeError, UserError
+
+if TYPE_CHECKING:
+    from dragoman.recipe.data import Parallel, Table
+    from dragoman.records import Example, Prediction
+
+OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
+"""What tells `decoding.beam=3` from the name of a file."""
+
+app = typer.Typer(
+    name="dragoman",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train, trust and use sequence-to-sequence models: any sequence in, any sequence out.",
+    epilog="Start with `dragoman demo`. With your own data: `dragoman train recipe.yaml`, then "
+    "`echo text | dragoman predict runs/NAME`. Any `key=value` changes the recipe for one call. "
+    "Exit codes: 0 done, 2 a fault that you can mend, 4 stopped and saved, 5 diverged. "
+    "`--debug` shows the traceback of any fault.",
+)
+
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a trained run, for instance runs/demo.")]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FILE] [KEY=VALUE]...", help="A file, and changes of the recipe for this call."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+SourceFile = Annotated[str | None, typer.Option("--source", help="File with one source a line.")]
+TargetFiles = Annotated[
+    list[str] | None, typer.Option("--target", help="File with one target a line; again for more references.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        from dragoman import __version__
+
+        typer.echo(f"dragoman {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    run: Annotated[str, typer.Option("--run", help="Folder of the run.")] = "runs/demo",
+) -> None:
+    """Everything on an embedded task, in minutes: dates as people write them, turned into ISO 8601.
+
+    Writes a corpus, trains, evaluates on held-out dates, shows answers and saves pictures. Downloads nothing.
+    """
+    from dragoman.demo.demo import demo as run_demo
+
+    run_demo(Path(run))
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or a run's folder to continue.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the recipe.")
+    ] = None,
+) -> None:
+    """Train what a recipe says, or continue where it was stopped.
+
+        dragoman train recipes/first.yaml model.encoder.layers=4
+
+    Ctrl-C saves and says how to continue; a killed run continues from its last checkpoint to the same weights.
+    """
+    files, changes = _sorted_words(overrides)
+    if files:
+        raise RecipeError([f"override {word!r}: expected key=value" for word in files])
+    from dragoman.api import train as train_recipe
+
+    bundle = train_recipe(recipe, *changes)
+    typer.echo(f"the bundle is {bundle.folder}; try: echo 'your text' | dragoman predict {bundle.folder}", err=True)
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    words: Words = None,
+    beam: Annotated[int | None, typer.Option("--beam", help="Beam size; 1 is greedy.", min=1)] = None,
+    nbest: Annotated[int | None, typer.Option("--nbest", help="Answers to each input.", min=1)] = None,
+    prefix: Annotated[str | None, typer.Option("--prefix", help="What every answer must begin with.")] = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> None:
+    """Answer each line of a file or of standard input, in order, as answers are ready.
+
+        echo "le 3 mars 2021" | dragoman predict runs/demo
+
+    With --nbest N, N lines come for each input, the score before each answer. A `.jsonl` file gives `source` by name.
+    """
+    files, changes = _sorted_words(words)
+    changes = [*changes, *_beam_changes(beam, nbest)]
+    from dragoman.api import load
+
+    bundle = load(run, _device(device))
+    several = nbest is not None
+    for batch in _inputs(files):
+        for prediction in bundle.predictions(batch, *changes, prefix=prefix):
+            _print_prediction(prediction, as_json, several)
+
+
+@app.command()
+def score(
+    run: RunFolder,
+    pairs: Annotated[str | None, typer.Argument(metavar="[PAIRS]", help="TSV, CSV, JSON lines or Parquet.")] = None,
+    source: SourceFile = None,
+    target: TargetFiles = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> None:
+    """Print the log-probability (nats) that the model gives to each target.
+
+        dragoman score runs/demo --source test.en --target test.de
+    """
+    data = _data(pairs, source, target)
+    if data is None:
+        raise UserError("nothing to score: give PAIRS, or --source and --target")
+    from dragoman.api import score as score_pairs
+
+    for scored in score_pairs(run, data, _device(device)):
+        for value, given in zip(scored.example.targets, scored.targets, strict=True):
+            if as_json:
+                row = {"id": scored.example.id, "source": scored.example.source, "target": value}
+                _print_json({**row, "score": given.total, "pieces": given.pieces, "log_probs": given.log_probs})
+            else:
+                _print(f"{given.total:.4f}\t{value}")
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    words: Words = None,
+    source: SourceFile = None,
+    target: TargetFiles = None,
+    split: Annotated[str, typer.Option("--split", help="Which set of the recipe: test or dev.")] = "test",
+    out: Annotated[str | None, typer.Option("--out", help="Folder for scores and predictions.")] = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> None:
+    """Score a run, each score with its confidence interval, and write the predictions beside the scores.
+
+        dragoman evaluate runs/x --source test.en --target test.de 'evaluation.metrics=[bleu, chrf]'
+
+    Without data it takes the test set of the recipe.
+    """
+    files, changes = _sorted_words(words)
+    if split not in ("test", "dev"):
+        raise UserError(f"--split: expected test or dev, found {split!r}")
+    data = _data(_one_file(files), source, target)
+    from dragoman.api import evaluate as evaluate_run
+    from dragoman.evaluation.evaluate import format_scores, write_report
+
+    report = evaluate_run(run, *changes, data=data, split="test" if split == "test" else "dev", device=_device(device))
+    folder = Path(out) if out else Path(run) / "evaluation" / (Path(source or files[0]).name if data else split)
+    write_report(report, folder)
+    _print((folder / "scores.json").read_text("utf-8").rstrip() if as_json else format_scores(report))
+    typer.echo(f"scores and predictions: {folder}", err=True)
+
+
+@app.command()
+def check(
+    subject: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe file or a run's folder.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+) -> None:
+    """Look whether a recipe says what can be, or whether a bundle is whole and still says what it said.
+
+    For a bundle every file's hash is verified and the stored sample is answered again.
+    """
+    if Path(subject).is_dir():
+        from dragoman.api import check as check_bundle
+
+        complaints = check_bundle(subject)
+        if complaints:
+            raise UserError("\n".join(complaints))
+        _print(f"{subject}: every hash is right, and the stored sample comes out as when it was saved")
+        return
+    from dragoman.recipe.loading import dump_recipe, load_recipe
+
+    _print(dump_recipe(load_recipe(subject, _sorted_words(overrides)[1])).rstrip())
+    typer.echo(f"{subject}: the recipe is in order; above it is with every default", err=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of recipes, for editors that complete and check YAML."""
+    from dragoman.recipe.schema import recipe_schema
+
+    _print(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
+
+
+def _sorted_words(words: list[str] | None) -> tuple[list[str], list[str]]:
+    """Tell files from `key=value` overrides; what exists as a file is a file."""
+    files, changes = [], []
+    for word in words or []:
+        (changes if OVERRIDE.match(word) and not Path(word).exists() else files).append(word)
+    return files, changes
+
+
+def _one_file(files: list[str]) -> str | None:
+    """Return the one file given, if any."""
+    if len(files) > 1:
+        raise UserError(f"expected one file, found {', '.join(files)}; overrides are written key=value")
+    return files[0] if files else None
+
+
+def _beam_changes(beam: int | None, nbest: int | None) -> list[str]:
+    """Write --beam and --nbest as overrides."""
+    changes = []
+    if beam is not None or nbest is not None:
+        changes.append("decoding.method=beam")
+    if beam is not None:
+        changes.append(f"decoding.beam={beam}")
+    if nbest is not None:
+        changes.append(f"decoding.nbest={nbest}")
+    return changes
+
+
+def _device(name: str) -> Any:
+    """Check the name of a device."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device: expected auto, cpu or cuda, found {name!r}")
+    return name
+
+
+def _data(pairs: str | None, source: str | None, targets: list[str] | None) -> Parallel | Table | None:
+    """Describe the pairs that the command line names, if it names any."""
+    from dragoman.recipe.data import Parallel, Table
+
+    if pairs is not None and (source or targets):
+        raise UserError(f"give either {pairs} or --source and --target")
+    if bool(source) != bool(targets):
+        raise UserError("--source and --target go together")
+    if pairs is not None:
+        named = pairs.split(".")[1:2] == ["jsonl"] or pairs.endswith((".jsonl", ".parquet"))
+        return Table(file=pairs, source="source", target="target") if named else Table(file=pairs)
+    return Parallel(source=source, target=tuple(targets)) if source and targets else None
+
+
+def _inputs(files: list[str]) -> Iterator[Iterable[Example]]:
+    """Yield streams of inputs; a person at a terminal gets each line answered at once."""
+    from dragoman.records import Example, Origin
+
+    name = _one_file(files)
+    if name is None or name == "-":
+        if not sys.stdin.isatty():
+            yield _examples(sys.stdin.buffer, "standard input", False)
+            return
+        typer.echo("one input a line; Ctrl-D ends", err=True)
+        for number, line in enumerate(sys.stdin, 1):
+            yield [Example(line.rstrip("\n"), id=str(number), origin=Origin("standard input", number))]
+        return
+    from dragoman.data.corpus import open_lines
+
+    with open_lines(Path(name)) as lines:
+        yield _examples(lines, name, ".jsonl" in name)
+
+
+def _examples(lines: BinaryIO | Iterable[bytes], name: str, is_json: bool) -> Iterator[Example]:
+    """Read one source a line, split on line feeds only."""
+    from dragoman.records import Example, Origin
+
+    for number, raw in enumerate(lines, 1):
+        origin = Origin(name, number)
+        try:
+            text = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{origin}: not UTF-8 ({error.reason} at byte {error.start}); convert the file") from error
+        yield Example(_source_of(text, origin) if is_json else text, id=str(number), origin=origin)
+
+
+def _source_of(text: str, origin: object) -> str:
+    """Take the source out of a JSON line."""
+    try:
+        source = json.loads(text)["source"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f'{origin}: expected an object like {{"source": "..."}}, found {text[:60]!r}') from error
+    if not isinstance(source, str):
+        raise DataError(f"{origin}: expected `source` to be a string, found {source!r}")
+    return source
+
+
+def _print_prediction(prediction: Prediction, as_json: bool, several: bool) -> None:
+    """Print the answers to one input."""
+    answers = list(zip(prediction.values, prediction.hypotheses, strict=True))
+    if as_json:
+        rows = [
+            {"answer": value, "score": h.score, "is_finished": h.is_finished, "log_probs": list(h.log_probs)}
+            for value, h in answers
+        ]
+        _print_json({"id": prediction.example.id, "source": prediction.example.source, "answers": rows})
+    elif several:
+        for value, hypothesis in answers:
+            _print(f"{hypothesis.score:.4f}\t{_one_line(value)}")
+    else:
+        _print(_one_line(prediction.values[0]))
+
+
+def _one_line(value: str) -> str:
+    """Keep one answer on one line: line feeds inside become spaces."""
+    return value.replace("\n", " ")
+
+
+def _print_json(row: dict[str, Any]) -> None:
+    """Print one JSON object on a line."""
+    _print(json.dumps(row, ensure_ascii=False))
+
+
+def _print(text: str) -> None:
+    """Print UTF-8 whatever the locale, and let a reader at the other end of a pipe see it now."""
+    sys.stdout.buffer.write(text.encode("utf-8") + b"\n")
+    sys.stdout.buffer.flush()

@@ -1,0 +1,260 @@
+"""Batches of a budget, in an order that is a pure function of the seed, the epoch and the position."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dragoman.data.codec import Codec, Codecs
+from dragoman.data.order import Showings, noise, shuffled
+from dragoman.data.packing import fill, pack
+from dragoman.data.store import Store
+from dragoman.errors import CheckpointError, DataError
+from dragoman.recipe.data import Codec as CodecSection
+from dragoman.recipe.data import Subwords
+from dragoman.recipe.sections import Recipe
+from dragoman.records import PAD, Batch, Example
+from dragoman.records import Sequence as Padded
+
+_JITTER_STEPS = 0.6
+"""Lengths may trade places while sorting by this much: enough to mix neighbours, 2% of padding at most."""
+_JITTER_SHARE = 0.02
+# What a random number is for; part of its key, so that no two purposes share their numbers.
+_ROWS, _SOURCE_JITTER, _TARGET_JITTER, _BATCHES = range(4)
+
+Tokens = NDArray[np.int32]
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """The next batch of a stream: batch `batch` of window `window` of epoch `epoch`, all from 0."""
+
+    epoch: int
+    window: int
+    batch: int
+
+    def as_dict(self) -> dict[str, int]:
+        """Return what JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, int]) -> Position:
+        """Read what `as_dict` returned."""
+        return cls(values["epoch"], values["window"], values["batch"])
+
+
+START = Position(0, 0, 0)
+
+
+@dataclass(frozen=True)
+class PlanStatistics:
+    """What to expect of an epoch: its batches, and the share of their positions that are real."""
+
+    steps_in_epoch: int
+    fill: float
+
+
+@dataclass(frozen=True)
+class _Window:
+    """One window: showings, their entries, batches as rows of both, and tokens where they are sampled."""
+
+    showings: NDArray[np.int64]
+    entries: NDArray[np.int64]
+    batches: list[NDArray[np.int64]]
+    sources: list[Tokens] | None
+    targets: list[Tokens] | None
+
+
+class BatchStream:
+    """Endless batches of a store; a Position is all the state it has.
+
+    With `sampling`, values of codecs whose recipe says so are cut anew for each showing, with a seed of
+    (seed, epoch, showing); a window of about 65,536 entries is then encoded before its first batch.
+    """
+
+    def __init__(
+        self, store: Store, codecs: Codecs, recipe: Recipe, batch_tokens: int, sampling: bool
+    ) -> None:
+        """Plan batches of at most `batch_tokens` = rows x longest side, padding included."""
+        if not len(store):
+            raise DataError("no training examples: nothing to make batches of")
+        self._store = store
+        self._codecs = codecs
+        self._seed = recipe.seed
+        self._batch_tokens = batch_tokens
+        self._longest = (recipe.data.max_source_length, recipe.data.max_target_length)
+        self._samples = (
+            sampling and _can_sample(recipe.source),
+            sampling and _can_sample(recipe.target),
+        )
+        self._showings = Showings(store.corpus_sizes, [corpus.weight for corpus in recipe.data.train])
+
+    def iterate(self, start: Position = START) -> Iterator[tuple[Batch, Position]]:
+        """Yield batches from a position on, each with the position after it; never ends.
+
+        CheckpointError if there is no such position, because it comes from other data or another budget.
+        """
+        self._check_window(start)
+        epoch, first_window, first_batch = start.epoch, start.window, start.batch
+        while True:
+            blocks = self._showings.blocks_of(self._seed, epoch)
+            for number in range(first_window, self._showings.windows):
+                window = self._plan(blocks, epoch, number)
+                self._check(Position(epoch, number, first_batch), window)
+                for index in range(first_batch, len(window.batches)):
+                    after = self._after(Position(epoch, number, index), window)
+                    yield self._batch(window, index), after
+                first_batch = 0
+            epoch, first_window = epoch + 1, 0
+
+    @cached_property
+    def statistics(self) -> PlanStatistics:
+        """What an epoch is like, from its first window before sampling; exact if there is only one."""
+        showings = self._showings.window(self._showings.blocks_of(self._seed, 0), 0)
+        entries = self._showings.entries(showings, 0)
+        sources, targets = self._store.source_lengths[entries], self._store.target_lengths[entries]
+        batches = pack(sources, targets, self._batch_tokens, self._jitter(sources, targets, 0, 0))
+        steps = round(len(batches) * self._showings.total / len(showings))
+        return PlanStatistics(steps, fill(sources, targets, batches))
+
+    @property
+    def steps_in_epoch(self) -> int:
+        """How many batches an epoch has, about; see `statistics`."""
+        return self.statistics.steps_in_epoch
+
+    def _plan(self, blocks: NDArray[np.int64], epoch: int, number: int) -> _Window:
+        key = (self._seed, epoch, number)
+        showings = self._showings.window(blocks, number)
+        # Shuffled first, so that entries of equal length part by chance.
+        showings = showings[shuffled(len(showings), *key, _ROWS)]
+        entries = self._showings.entries(showings, epoch)
+        sources = self._sampled(0, showings, entries, epoch) if self._samples[0] else None
+        targets = self._sampled(1, showings, entries, epoch) if self._samples[1] else None
+        source_lengths = self._store.source_lengths[entries] if sources is None else _lengths(sources)
+        target_lengths = self._store.target_lengths[entries] if targets is None else _lengths(targets)
+        jitter = self._jitter(source_lengths, target_lengths, epoch, number)
+        batches = pack(source_lengths, target_lengths, self._batch_tokens, jitter)
+        batches = [batches[index] for index in shuffled(len(batches), *key, _BATCHES)]
+        return _Window(showings, entries, batches, sources, targets)
+
+    def _jitter(
+        self, sources: NDArray[np.int32], targets: NDArray[np.int32], epoch: int, number: int
+    ) -> NDArray[np.float64]:
+        key = (self._seed, epoch, number)
+        purposes = ((sources, _SOURCE_JITTER), (targets, _TARGET_JITTER))
+        return np.stack(
+            [
+                (2 * noise(len(lengths), *key, purpose) - 1)
+                * np.maximum(_JITTER_STEPS, _JITTER_SHARE * lengths)
+                for lengths, purpose in purposes
+            ]
+        )
+
+    def _sampled(
+        self, side: int, showings: NDArray[np.int64], entries: NDArray[np.int64], epoch: int
+    ) -> list[Tokens]:
+        return [
+            self._sample(side, showing, entry, epoch)
+            for showing, entry in zip(showings.tolist(), entries.tolist(), strict=True)
+        ]
+
+    def _sample(self, side: int, showing: int, entry: int, epoch: int) -> Tokens:
+        codec: Codec = (self._codecs.source, self._codecs.target)[side]
+        tokens = codec.encode(self._store.values(entry)[side], seed_of(self._seed, epoch, showing, side))
+        # A finer cut must not make an example longer than the recipe (and the model) allows.
+        return tokens if len(tokens) <= self._longest[side] else self._store.tokens(entry)[side]
+
+    def _batch(self, window: _Window, index: int) -> Batch:
+        rows = window.batches[index].tolist()
+        entries = window.entries[rows].tolist()
+        stored = [self._store.tokens(entry) for entry in entries]
+        sources = [source for source, _ in stored]
+        targets = [target for _, target in stored]
+        if window.sources is not None:
+            sources = [window.sources[row] for row in rows]
+        if window.targets is not None:
+            targets = [window.targets[row] for row in rows]
+        return collate(sources, targets, [self._store.id(entry) for entry in entries])
+
+    def _after(self, position: Position, window: _Window) -> Position:
+        if position.batch + 1 < len(window.batches):
+            return Position(position.epoch, position.window, position.batch + 1)
+        if position.window + 1 < self._showings.windows:
+            return Position(position.epoch, position.window + 1, 0)
+        return Position(position.epoch + 1, 0, 0)
+
+    def _check(self, position: Position, window: _Window) -> None:
+        if not 0 <= position.batch < len(window.batches):
+            raise CheckpointError(
+                f"{position}: this window has {len(window.batches):,} batches; "
+                "the position belongs to other data or to another `training.batch_tokens`"
+            )
+
+    def _check_window(self, position: Position) -> None:
+        if position.epoch < 0 or not 0 <= position.window < self._showings.windows:
+            raise CheckpointError(
+                f"{position}: an epoch has {self._showings.windows:,} windows; "
+                "the position belongs to other data"
+            )
+
+
+def seed_of(seed: int, epoch: int, showing: int, side: int) -> int:
+    """Return the seed of a sampled segmentation: 32 bits that depend on all four numbers."""
+    key = struct.pack("<4q", seed & (2**63 - 1), epoch, showing, side)
+    return int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "little")
+
+
+def collate(sources: Sequence[Tokens], targets: Sequence[Tokens], ids: Sequence[str]) -> Batch:
+    """Pad both sides of a batch at the end: int64 tensors (rows, longest)."""
+    return Batch(_padded(sources), _padded(targets), tuple(ids))
+
+
+def batches_of(examples: Iterable[Example], codecs: Codecs, batch_tokens: int) -> Iterator[Batch]:
+    """Yield batches of examples with the first reference of each as target, shortest first, always the same.
+
+    DataError, with the place, for an example without target or one that cannot be encoded.
+    """
+    encoded = [_encoded(example, codecs) for example in examples]
+    sources = _lengths([source for source, _, _ in encoded])
+    targets = _lengths([target for _, target, _ in encoded])
+    batches = pack(sources, targets, batch_tokens, np.zeros((2, len(encoded))))
+    for rows in sorted(batches, key=lambda rows: (int(targets[rows].max()), int(sources[rows].max()))):
+        chosen = [encoded[row] for row in rows.tolist()]
+        yield collate(
+            [source for source, _, _ in chosen],
+            [target for _, target, _ in chosen],
+            [name for _, _, name in chosen],
+        )
+
+
+def _encoded(example: Example, codecs: Codecs) -> tuple[Tokens, Tokens, str]:
+    where = example.origin or example.id or "example"
+    if not example.targets:
+        raise DataError(f"{where}: no target to compare with; a loss needs one")
+    try:
+        return codecs.source.encode(example.source), codecs.target.encode(example.targets[0]), example.id
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _padded(rows: Sequence[Tokens]) -> Padded:
+    lengths_B = _lengths(rows)
+    values = np.full((len(rows), int(lengths_B.max(initial=0))), PAD, dtype=np.int64)
+    for index, row in enumerate(rows):
+        values[index, : len(row)] = row
+    return Padded(torch.from_numpy(values), torch.from_numpy(lengths_B.astype(np.int64)))
+
+
+def _lengths(rows: Sequence[Tokens]) -> NDArray[np.int32]:
+    return np.array([len(row) for row in rows], dtype=np.int32)
+
+
+def _can_sample(section: CodecSection) -> bool:
+    return isinstance(section, Subwords) and section.sampling > 0

@@ -1,0 +1,165 @@
+"""Files of examples as a stream of Examples: what a row must hold, and what becomes of rows that do not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+
+from dragoman.data.lines import LONGEST_LINE, find_file, plain_name, read_lines
+from dragoman.data.parquet import read_parquet
+from dragoman.data.rejects import Rejects
+from dragoman.data.tables import Row, read_csv, read_jsonl, read_tsv
+from dragoman.errors import DataError
+from dragoman.recipe.data import Columns, Parallel, Table
+from dragoman.records import Example, Origin
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_FORMATS = {
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+
+
+class _Bad(Exception):  # noqa: N818 - not an error of the program but a verdict on a row
+    """A row that is no example: its kind and what was found."""
+
+    def __init__(self, kind: str, found: str) -> None:
+        super().__init__(kind, found)
+        self.kind = kind
+        self.found = found
+
+
+def read_corpus(section: Parallel | Table, folder: Path, rejects: Rejects) -> Iterator[Example]:
+    """Stream the examples of a corpus in the order of its rows; bad rows go to `rejects`.
+
+    Several references of a source come in one Example; of several, those left empty are no references. With
+    `merge`, the whole corpus is held in memory. Ids are `<name of the file>:<line>`, and text is as it is in
+    the file. Raises DataError at once for a missing file; while reading, for a column that is not there and a
+    file that is empty or damaged; after the last pair, for parallel files of unequal length.
+    """
+    match section:
+        case Parallel():
+            targets = section.target if isinstance(section.target, tuple) else (section.target,)
+            names = [section.source, *targets]
+            examples = _parallel(names, [find_file(folder, name) for name in names], rejects)
+        case Table():
+            examples = _table(section, find_file(folder, section.file), rejects)
+    return _merged(examples) if section.merge else examples
+
+
+def _parallel(names: list[str], paths: list[Path], rejects: Rejects) -> Iterator[Example]:
+    streams = [read_lines(path) for path in paths]
+    for number, lines in enumerate(zip_longest(*streams), start=1):
+        present = [line for line in lines if line is not None]
+        if len(present) < len(lines):
+            counts = [
+                number - 1 if line is None else number + sum(1 for _ in stream)
+                for line, stream in zip(lines, streams, strict=True)
+            ]
+            raise _unequal(paths, counts)
+        wrong = next((at for at, line in enumerate(present) if line.fault), None)
+        if wrong is not None:
+            rejects.add(present[wrong].fault, Origin(names[wrong], number), present[wrong].text)
+            continue
+        texts = [line.text for line in present]
+        if example := _example(Origin(names[0], number), paths[0], texts, 1, rejects):
+            yield example
+
+
+def _unequal(paths: list[Path], counts: list[int]) -> DataError:
+    found = " and ".join(f"{count:,} in {path}" for path, count in zip(paths, counts, strict=True))
+    return DataError(
+        f"unequal line numbers: {found}; a line is missing or broken in two somewhere, "
+        "and every pair after it is suspect: mend the files"
+    )
+
+
+def _table(section: Table, path: Path, rejects: Rejects) -> Iterator[Example]:
+    sources, targets = _each(section.source), _each(section.target)
+    for row in _rows(section, path, (*sources, *targets)):
+        origin = Origin(section.file, row.number)
+        if row.fault:
+            rejects.add(row.fault, origin, row.found)
+        elif example := _example(origin, path, row.values, len(sources), rejects):
+            yield example
+
+
+def _rows(section: Table, path: Path, wanted: Sequence[int | str]) -> Iterator[Row]:
+    ending = Path(plain_name(path)).suffix
+    form = _FORMATS.get(ending) if section.format == "auto" else section.format
+    match form:
+        case "tsv":
+            return read_tsv(path, wanted)
+        case "csv":
+            return read_csv(path, wanted)
+        case "jsonl":
+            return read_jsonl(path, wanted)
+        case "parquet":
+            return read_parquet(path, wanted)
+        case _:
+            known = ", ".join(_FORMATS)
+            raise DataError(
+                f"{path}: the name does not tell the format: found {ending!r}, known are {known}; "
+                "say `format: tsv`, `csv`, `jsonl` or `parquet`"
+            )
+
+
+def _each(columns: Columns) -> tuple[int | str, ...]:
+    return columns if isinstance(columns, tuple) else (columns,)
+
+
+def _example(
+    origin: Origin, path: Path, values: Sequence[object], sources: int, rejects: Rejects
+) -> Example | None:
+    """Make the example of a row whose first values are its source; None where the row is bad."""
+    try:
+        source = "\t".join(_text(value, "the source") for value in values[:sources])
+        if not source.strip():
+            raise _Bad("empty source", repr(source))
+        targets = [text for value in values[sources:] for text in _references(value)]
+        references = tuple(text for text in targets if text.strip())
+        if not references:
+            raise _Bad("empty target", f"{' | '.join(targets)!r} for {source!r}")
+    except _Bad as bad:
+        rejects.add(bad.kind, origin, bad.found)
+        return None
+    return Example(source, references, f"{path.name}:{origin.line}", origin)
+
+
+def _references(value: object) -> list[str]:
+    """Return the references in one value: a list, which JSON and Parquet can hold, has several."""
+    values = value if isinstance(value, list) else [value]
+    return [_text(each, "the target") for each in values]
+
+
+def _text(value: object, role: str) -> str:
+    """Check one value; a null is an empty text."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _Bad("not text", f"{value!r} as {role}")
+    if len(value) > LONGEST_LINE:
+        raise _Bad("line too long", value)
+    if "\0" in value:
+        raise _Bad("NUL character", repr(value))
+    if not value.isascii() and _SURROGATE.search(value):
+        raise _Bad("bad utf-8", repr(value))
+    return value
+
+
+def _merged(examples: Iterator[Example]) -> Iterator[Example]:
+    """Join examples of equal source into the first of them; a reference given twice counts once."""
+    firsts: dict[str, Example] = {}
+    references: dict[str, dict[str, None]] = {}
+    for example in examples:
+        firsts.setdefault(example.source, example)
+        references.setdefault(example.source, {}).update(dict.fromkeys(example.targets))
+    for source, first in firsts.items():
+        yield replace(first, targets=tuple(references[source]))

@@ -1,0 +1,26 @@
+"""Which side of a split a source belongs to: decided by its text alone."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from typing import Literal
+
+Side = Literal["train", "dev", "test"]
+
+
+def side_of(source: str, held_out_dev: float, held_out_test: float) -> Side:
+    """Choose a side by a stable hash of the source in Unicode form NFC.
+
+    Equal sources land on one side on any machine and in any order. Development takes the low end of the hash
+    and test the high end, so that changing one share never moves the other's examples.
+    """
+    text = unicodedata.normalize("NFC", source).encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(text, digest_size=8).digest()
+    # 53 bits are what a float holds exactly, so the share is below 1 even at the top.
+    share = (int.from_bytes(digest, "big") >> 11) / 2**53
+    if share < held_out_dev:
+        return "dev"
+    if share >= 1 - held_out_test:
+        return "test"
+    return "train"

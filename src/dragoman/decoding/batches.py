@@ -1,0 +1,78 @@
+"""How inputs are put together for decoding and scoring: in windows that grow, in batches of one length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from dragoman.errors import DataError
+from dragoman.records import PAD, Example
+from dragoman.records import Sequence as Padded
+
+FIRST_WINDOW = 64
+"""The first answers come after this many inputs..."""
+LARGEST_WINDOW = 4096
+"""...and the windows grow to this many, so that batches of one length fill up."""
+_GROWTH = 4
+
+
+def windows(examples: Iterable[Example]) -> Iterator[list[tuple[int, Example]]]:
+    """Cut a stream into windows, each input with its number from 0; nothing is read ahead of its window."""
+    numbered = enumerate(examples)
+    size = FIRST_WINDOW
+    while window := list(islice(numbered, size)):
+        yield window
+        size = min(size * _GROWTH, LARGEST_WINDOW)
+
+
+def batches(lengths: Sequence[int], budget: int, rows: int = 1) -> Iterator[list[int]]:
+    """Put inputs of similar length together, `rows` rows each, the shortest first.
+
+    Rows times longest length is at most the budget, but a batch has at least one input. Yields places in
+    `lengths`.
+    """
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * rows * lengths[place] > budget:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+def padded(tokens: Sequence[NDArray[np.int32]], device: torch.device) -> Padded:
+    """Pad the tokens of several values to one tensor."""
+    lengths = [len(row) for row in tokens]
+    values_BS = torch.full((len(tokens), max(lengths)), PAD, dtype=torch.long)
+    for row_S, row in zip(values_BS, tokens, strict=True):
+        row_S[: len(row)] = torch.from_numpy(row.astype(np.int64))
+    return Padded(values_BS, torch.tensor(lengths)).to(device)
+
+
+@contextmanager
+def answering(model: nn.Module) -> Iterator[None]:
+    """Put a model in eval mode, and every part of it back into its own mode afterwards."""
+    was_training = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in was_training:
+            module.training = training
+
+
+def where(number: int, example: Example) -> str:
+    """Name an input for people: where it came from, or its number from 1."""
+    return str(example.origin) if example.origin else f"input {number + 1}"
+
+
+def named(fault: DataError, number: int, example: Example) -> DataError:
+    """Say of a fault which input has it."""
+    return DataError(f"{where(number, example)}: {fault}")

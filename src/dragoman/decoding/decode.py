@@ -1,0 +1,147 @@
+"""From raw sources to raw answers: order, batching and codecs around search."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragoman.bundle import Bundle
+from dragoman.decoding.batches import answering, batches, named, padded, where, windows
+from dragoman.decoding.search import FAILED, search
+from dragoman.errors import DataError
+from dragoman.model.transformer import DEFAULT_MAX_POSITIONS
+from dragoman.recipe.model import TransformerDecoder
+from dragoman.recipe.run import Beam, Decoding, Greedy, Sample
+from dragoman.records import Example, Hypothesis, Prediction, Value
+
+EMPTY = Hypothesis((), (), 0.0, True)
+"""The answer to an empty source; the model is not asked."""
+
+Answers = tuple[Hypothesis, ...]
+
+
+def decode(
+    bundle: Bundle,
+    examples: Iterable[Example],
+    section: Decoding | None = None,
+    *,
+    prefix: Value | None = None,
+    reads: bool = False,
+) -> Iterator[Prediction]:
+    """Answer examples in their order, as a stream, by the recipe's way of decoding or another.
+
+    Inputs are taken in windows, 64 at first and up to 4,096, and no further than the window that is answered;
+    what else is in a window or a batch does not change an answer (see `search`). Sampling depends on its seed
+    and on the number of the input in this call, so equal inputs get different draws. Every answer starts with
+    `prefix`. The model computes in eval mode and is given back in the mode it was in.
+
+    An empty source gets the empty answer, finished, with score 0. Where the model computes no probabilities
+    the answer is empty, unfinished, scores minus infinity, and a RuntimeWarning names the input. Raises
+    DataError with the place of an input that cannot be encoded or is too long for the model, after the
+    answers before it; UserError for what `search` refuses.
+    """
+    task = _task(bundle, section or bundle.recipe.decoding, prefix, reads)
+    for window in windows(examples):
+        with answering(bundle.model):
+            found = _answer(task, window)
+        for (number, example), answers in zip(window, found, strict=True):
+            if isinstance(answers, DataError):
+                raise named(answers, number, example) from answers
+            yield _prediction(bundle, number, example, answers)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is asked of every input."""
+
+    bundle: Bundle
+    section: Decoding
+    prefix: list[int]
+    reads: bool
+
+    @property
+    def rows(self) -> int:
+        """Rows that one source takes in a batch."""
+        match self.section:
+            case Greedy():
+                return 1
+            case Beam():
+                return self.section.beam
+            case Sample():
+                return self.section.samples
+
+
+def _task(bundle: Bundle, section: Decoding, prefix: Value | None, reads: bool) -> _Task:
+    tokens = [] if prefix is None else bundle.codecs.target.encode_prefix(prefix).tolist()
+    longest = min(section.max_length, _longest_target(bundle))
+    return _Task(bundle, section.model_copy(update={"max_length": longest}), tokens, reads)
+
+
+def _longest_target(bundle: Bundle) -> float:
+    """Return how many tokens the decoder has positions for."""
+    decoder = bundle.recipe.model.decoder
+    if isinstance(decoder, TransformerDecoder) and decoder.positions == "learnt":
+        return decoder.max_positions or DEFAULT_MAX_POSITIONS
+    return math.inf
+
+
+def _answer(task: _Task, window: list[tuple[int, Example]]) -> list[Answers | DataError]:
+    """Answer a window; an input that cannot be answered gets its error and leaves the others alone."""
+    found: list[Answers | DataError] = [(EMPTY,)] * len(window)
+    places: list[int] = []
+    sources: list[NDArray[np.int32]] = []
+    for place, (_, example) in enumerate(window):
+        if not example.source:
+            continue
+        try:
+            sources.append(task.bundle.codecs.source.encode(example.source))
+            places.append(place)
+        except DataError as fault:
+            found[place] = fault
+    lengths = [len(tokens) for tokens in sources]
+    for batch in batches(lengths, task.section.batch_tokens, task.rows):
+        keys = [window[places[member]][0] for member in batch]
+        answers = _search_together(task, [sources[member] for member in batch], keys)
+        for member, answer in zip(batch, answers, strict=True):
+            found[places[member]] = answer
+    return found
+
+
+def _search_together(
+    task: _Task, sources: list[NDArray[np.int32]], keys: list[int]
+) -> Sequence[Answers | DataError]:
+    """Search a batch; where the model refuses it, its members one by one."""
+    try:
+        return search(
+            task.bundle.model,
+            padded(sources, task.bundle.device),
+            task.section,
+            prefixes=[task.prefix] * len(sources),
+            keys=keys,
+            reads=task.reads,
+        )
+    except DataError as fault:
+        if len(sources) == 1:
+            return [fault]
+    return [
+        answer
+        for source, key in zip(sources, keys, strict=True)
+        for answer in _search_together(task, [source], [key])
+    ]
+
+
+def _prediction(bundle: Bundle, number: int, example: Example, answers: Answers) -> Prediction:
+    if answers[0] is FAILED:
+        warnings.warn(
+            f"{where(number, example)}: the model computed no probabilities (not a number, or infinite); "
+            "its answer is empty",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    values = tuple(bundle.codecs.target.decode(answer.tokens) for answer in answers)
+    return Prediction(example, values, answers)

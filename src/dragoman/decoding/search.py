@@ -1,0 +1,308 @@
+"""One mechanism for greedy search, beam search and sampling; it knows nothing of what a decoder remembers.
+
+N sources still being answered, K rows of each, B = N·K rows, T target steps so far, S source steps, V
+vocabulary, M answers wanted.
+
+Every step continues all rows by one token. They differ only in how the tokens are chosen: the most probable
+one, the K best continuations of a source's rows together, or a draw for each row. A continuation with the end
+symbol is put aside as finished and frees its row; a source that is done leaves the batch at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from dragoman.decoding.choosing import Choice, best_continuations, continue_rows, top
+from dragoman.decoding.rules import Rules, coverage_penalty, length_divisor, rules_for
+from dragoman.decoding.sampling import Words, draw, streams, uniforms
+from dragoman.errors import UserError
+from dragoman.model.contracts import State, rows_of
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.recipe.run import Beam, Decoding, Greedy, Sample
+from dragoman.records import BOS, EOS, Hypothesis, Sequence
+
+FAILED = Hypothesis((), (), -math.inf, False)
+"""What a source gets where the model computes no probabilities: NaN, or infinite logits."""
+
+
+@torch.inference_mode()
+def search(
+    model: Seq2Seq,
+    source: Sequence,
+    section: Decoding,
+    *,
+    prefixes: list[list[int]] | None = None,
+    keys: list[int] | None = None,
+    reads: bool = False,
+) -> list[tuple[Hypothesis, ...]]:
+    """Return the hypotheses of each source, best first: finished ones, then those cut at the length limit.
+
+    Greedy search gives one, a beam at most `nbest` different ones, sampling `samples`. A hypothesis starts
+    with its source's prefix, if there is one; `keys` name the sources for sampling (by default 0, 1, 2...):
+    same key, same draws. The score is the sum of log-probabilities, in a beam divided by ((5 + length) /
+    6)^`length_penalty` less the coverage penalty (Wu et al. 2016).
+
+    A beam is done with a source when `beam` hypotheses have finished, or when no live one, were it to lose
+    nothing on its way to the longest length, could beat the worst of the `nbest` best finished. So a beam of
+    one is greedy, and a beam as wide as the tree of answers finds the best answer there is.
+
+    Rows do not see each other: in float64 the answers do not depend on the batch. In float32 and below the
+    model's own sums may round differently in batches of another shape, which can decide between candidates
+    that are as good as equal.
+
+    `model` is in eval mode and on the device of `source`. A source without probabilities gets one empty,
+    unfinished hypothesis that scores minus infinity, and does not touch the others. Raises UserError for a
+    coverage penalty where the decoder attends to nothing, and for a prefix as long as `max_length`.
+    """
+    if not len(source.lengths_B):
+        return []
+    front = _start(model, source, section, prefixes, keys)
+    answers: list[list[Hypothesis]] = [[] for _ in range(len(source.lengths_B))]
+    while len(front.sources_N):
+        front = _step(model, front, section, reads, answers)
+    return [_best(found, section) for found in answers]
+
+
+def _best(found: list[Hypothesis], section: Decoding) -> tuple[Hypothesis, ...]:
+    ranked = sorted(found, key=lambda hypothesis: (hypothesis.is_finished, hypothesis.score), reverse=True)
+    match section:
+        case Beam():
+            ranked = ranked[: section.nbest]
+        case Greedy() | Sample():
+            pass
+    return tuple(ranked) or (FAILED,)
+
+
+@dataclass(frozen=True)
+class _Front:
+    """All that is live. Rows of ended hypotheses stay in place, with a total of minus infinity."""
+
+    sources_N: Tensor
+    """Which inputs these are."""
+    state: State
+    rules: Rules
+    streams_NK: Words
+    mask_NS: Tensor
+    best_NM: Tensor
+    """Best scores of finished hypotheses, largest first; minus infinity where there are fewer."""
+    finished_N: Tensor
+    totals_NK: Tensor
+    tokens_BT: Tensor
+    log_probs_BT: Tensor
+    reads_BTS: Tensor | None = None
+
+    @property
+    def rows_per_source(self) -> int:
+        return self.totals_NK.shape[1]
+
+    @property
+    def is_live_NK(self) -> Tensor:
+        return self.totals_NK != -math.inf
+
+    @property
+    def step(self) -> int:
+        return self.tokens_BT.shape[1]
+
+    def keep(self, sources: Tensor) -> _Front:
+        rows_B = rows_of(sources, self.rows_per_source)
+        return _Front(
+            self.sources_N[sources],
+            self.state.keep(sources),
+            self.rules.keep(sources),
+            self.streams_NK[sources.cpu().numpy()],
+            self.mask_NS[sources],
+            self.best_NM[sources],
+            self.finished_N[sources],
+            self.totals_NK[sources],
+            self.tokens_BT[rows_B],
+            self.log_probs_BT[rows_B],
+            None if self.reads_BTS is None else self.reads_BTS[rows_B],
+        )
+
+
+def _start(
+    model: Seq2Seq,
+    source: Sequence,
+    section: Decoding,
+    prefixes: Listed[Listed[int]] | None,
+    keys: Listed[int] | None,
+) -> _Front:
+    match section:
+        case Greedy():
+            rows, wanted, seed = 1, 1, 0
+        case Beam():
+            rows, wanted, seed = section.beam, section.nbest, 0
+        case Sample():
+            rows, wanted, seed = section.samples, section.samples, section.seed
+    sources, device = len(source.lengths_B), source.lengths_B.device
+    rules = rules_for(source.lengths_B, section, prefixes)
+    memory = model.encode(source)
+    totals_NK = torch.zeros(sources, rows, dtype=torch.float64, device=device)
+    if isinstance(section, Beam):
+        totals_NK[:, 1:] = -math.inf  # all rows start alike: one is enough
+    return _Front(
+        torch.arange(sources, device=device),
+        model.start(memory, rows),
+        rules,
+        streams(seed, range(sources) if keys is None else keys, rows),
+        memory.mask_NS,
+        torch.full((sources, wanted), -math.inf, dtype=torch.float64, device=device),
+        torch.zeros(sources, dtype=torch.long, device=device),
+        totals_NK,
+        torch.zeros(sources * rows, 0, dtype=torch.long, device=device),
+        torch.zeros(sources * rows, 0, dtype=torch.float64, device=device),
+    )
+
+
+def _step(
+    model: Seq2Seq, front: _Front, section: Decoding, reads: bool, answers: list[list[Hypothesis]]
+) -> _Front:
+    coverage = section.coverage_penalty if isinstance(section, Beam) else 0.0
+    last_B1 = (
+        front.tokens_BT[:, -1:] if front.step else front.tokens_BT.new_full((len(front.tokens_BT), 1), BOS)
+    )
+    decoded, state = model.advance(last_B1, front.state, reads=reads or coverage > 0)
+    if coverage and decoded.reads_BTS is None:
+        raise UserError("`decoding.coverage_penalty` needs a decoder that attends to its source; set it to 0")
+    logits_BV = model.logits(decoded.outputs_BTD[:, -1])
+    normaliser_B = logits_BV.logsumexp(dim=1)
+    front = _without_broken(replace(front, state=state), normaliser_B, answers)
+    front.rules.apply(logits_BV, front.tokens_BT)
+    choice = _choose(logits_BV, normaliser_B, front, section)
+    front = _append(front, choice, decoded.reads_BTS)
+    front = _put_aside(front, section, reads, answers)
+    return _go_on(front, choice.parents_NK, section)
+
+
+def _without_broken(front: _Front, normaliser_B: Tensor, answers: list[list[Hypothesis]]) -> _Front:
+    """Give up sources that have a live row without probabilities, with all that was found for them."""
+    is_broken_NK = ~normaliser_B.isfinite().view(front.totals_NK.shape) & front.is_live_NK
+    is_broken_N = is_broken_NK.any(dim=1)
+    if not is_broken_N.any():
+        return front
+    for source in front.sources_N[is_broken_N].tolist():
+        answers[source].clear()
+    return replace(front, totals_NK=front.totals_NK.masked_fill(is_broken_N[:, None], -math.inf))
+
+
+def _choose(logits_BV: Tensor, normaliser_B: Tensor, front: _Front, section: Decoding) -> Choice:
+    match section:
+        case Beam() if section.beam > 1:
+            return best_continuations(logits_BV, normaliser_B, front.totals_NK)
+        case Sample():
+            numbers_NK = torch.from_numpy(uniforms(front.streams_NK, front.step))
+            tokens_B = draw(logits_BV, numbers_NK.flatten().to(logits_BV.device), section)
+        case _:
+            tokens_B = top(logits_BV, 1)[1].flatten()
+    return continue_rows(logits_BV, normaliser_B, front.totals_NK, tokens_B)
+
+
+def _append(front: _Front, choice: Choice, reads_B1S: Tensor | None) -> _Front:
+    """Move what was written to the rows that continue it, and write the chosen tokens there."""
+    tokens_BT, log_probs_BT, reads_BTS = front.tokens_BT, front.log_probs_BT, front.reads_BTS
+    if reads_B1S is not None:
+        reads_BTS = reads_B1S if reads_BTS is None else torch.cat([reads_BTS, reads_B1S], dim=1)
+    if choice.parents_NK is not None:
+        rows_B = _rows(choice.parents_NK)
+        tokens_BT, log_probs_BT = tokens_BT[rows_B], log_probs_BT[rows_B]
+        reads_BTS = None if reads_BTS is None else reads_BTS[rows_B]
+    return replace(
+        front,
+        totals_NK=choice.totals_NK,
+        tokens_BT=torch.cat([tokens_BT, choice.tokens_NK.view(-1, 1)], dim=1),
+        log_probs_BT=torch.cat([log_probs_BT, choice.log_probs_NK.view(-1, 1)], dim=1),
+        reads_BTS=reads_BTS,
+    )
+
+
+def _put_aside(front: _Front, section: Decoding, reads: bool, answers: list[list[Hypothesis]]) -> _Front:
+    """Collect what has ended, by the end symbol or at the length limit, and free its rows."""
+    is_finished_NK = (front.tokens_BT[:, -1].view(front.totals_NK.shape) == EOS) & front.is_live_NK
+    is_cut_N1 = front.rules.longest_N[:, None] <= front.step
+    is_ended_NK = is_finished_NK | (front.is_live_NK & is_cut_N1)
+    rows = is_ended_NK.flatten().nonzero().flatten()
+    if not len(rows):
+        return front
+    scores_NK = torch.full_like(front.totals_NK, -math.inf)
+    scores_NK.view(-1)[rows] = _scores(front, rows, section)
+    _collect(front, rows, scores_NK.flatten()[rows], reads, answers)
+    best_NM = torch.cat([front.best_NM, scores_NK.masked_fill(~is_finished_NK, -math.inf)], dim=1)
+    return replace(
+        front,
+        totals_NK=front.totals_NK.masked_fill(is_ended_NK, -math.inf),
+        best_NM=best_NM.topk(front.best_NM.shape[1], dim=1).values,
+        finished_N=front.finished_N + is_finished_NK.sum(dim=1),
+    )
+
+
+def _scores(front: _Front, rows: Tensor, section: Decoding) -> Tensor:
+    totals_R = front.totals_NK.flatten()[rows]
+    if not isinstance(section, Beam):
+        return totals_R
+    lengths_R = torch.full_like(totals_R, front.step)
+    scores_R = totals_R / length_divisor(lengths_R, section.length_penalty)
+    if section.coverage_penalty and front.reads_BTS is not None:
+        mask_RS = front.mask_NS[rows // front.rows_per_source]
+        scores_R = scores_R - coverage_penalty(front.reads_BTS[rows], mask_RS, section.coverage_penalty)
+    return scores_R
+
+
+def _collect(
+    front: _Front, rows: Tensor, scores_R: Tensor, reads: bool, answers: list[list[Hypothesis]]
+) -> None:
+    held = rows // front.rows_per_source
+    source_lengths = front.mask_NS[held].sum(dim=1).tolist()
+    reads_RTS = front.reads_BTS[rows].cpu() if reads and front.reads_BTS is not None else None
+    found = zip(
+        front.sources_N[held].tolist(),
+        front.tokens_BT[rows].tolist(),
+        front.log_probs_BT[rows].tolist(),
+        scores_R.tolist(),
+        strict=True,
+    )
+    for place, (source, tokens, log_probs, score) in enumerate(found):
+        reads_TS = None if reads_RTS is None else reads_RTS[place, :, : source_lengths[place]]
+        answers[source].append(
+            Hypothesis(tuple(tokens), tuple(log_probs), score, tokens[-1] == EOS, reads_TS)
+        )
+
+
+def _go_on(front: _Front, parents_NK: Tensor | None, section: Decoding) -> _Front:
+    """Let sources go that are done, then let each remaining state follow the hypothesis that continues it."""
+    is_done_N = _is_done(front, section)
+    if is_done_N.any():
+        staying = (~is_done_N).nonzero().flatten()
+        if not len(staying):
+            return replace(front, sources_N=staying)
+        front = front.keep(staying)
+        parents_NK = None if parents_NK is None else parents_NK[staying]
+    if parents_NK is None:
+        return front
+    own_NK = torch.arange(front.rows_per_source, device=parents_NK.device).expand_as(parents_NK)
+    moving_NK = torch.where(front.is_live_NK, parents_NK, own_NK)
+    if torch.equal(moving_NK, own_NK):
+        return front
+    return replace(front, state=front.state.select(_rows(moving_NK)))
+
+
+def _is_done(front: _Front, section: Decoding) -> Tensor:
+    """Whether as many hypotheses have finished as there are rows, or no live one can still be among the best.
+
+    Log-probabilities only fall, the divisor is largest at the longest length, and coverage costs nothing at
+    best.
+    """
+    power = section.length_penalty if isinstance(section, Beam) else 0.0
+    bound_N = front.totals_NK.amax(dim=1) / length_divisor(front.rules.longest_N, power)
+    return (bound_N <= front.best_NM[:, -1]) | (front.finished_N >= front.rows_per_source)
+
+
+def _rows(parents_NK: Tensor) -> Tensor:
+    """Turn rows counted within their source into rows of the batch."""
+    sources, beams = parents_NK.shape
+    first_N1 = torch.arange(sources, device=parents_NK.device)[:, None] * beams
+    return (first_N1 + parents_NK).flatten()

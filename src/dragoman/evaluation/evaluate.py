@@ -1,0 +1,233 @@
+"""Decode examples with a bundle, score the answers, and report: for people, for scripts, by group."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from dragoman.bundle import Bundle, json_line
+from dragoman.data.batching import batches_of
+from dragoman.decoding.decode import decode
+from dragoman.errors import DataError
+from dragoman.evaluation.metrics import Score, measure
+from dragoman.model.kernels import compute
+from dragoman.recipe.run import Decoding, Evaluation, Metric
+from dragoman.records import Example, Prediction
+
+SCORES = "scores.json"
+PREDICTIONS = "predictions.jsonl"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation found, and all that is needed to repeat it.
+
+    `loss` is in nats a target token, the end included, on the first reference of each example. Answers are
+    compared with `references`: as given, or normalised by the target codec where the recipe says so.
+    """
+
+    scores: tuple[Score, ...]
+    loss: float | None
+    examples: int
+    predictions: tuple[Prediction, ...]
+    references: tuple[tuple[str, ...], ...]
+    tokens: int
+    decoding: Decoding
+    evaluation: Evaluation
+
+
+class Group(NamedTuple):
+    """How many examples of a report belong together, and their own score."""
+
+    examples: int
+    score: Score
+
+
+def evaluate(
+    bundle: Bundle,
+    examples: Sequence[Example],
+    decoding: Decoding | None = None,
+    evaluation: Evaluation | None = None,
+) -> Report:
+    """Decode, score and compute the loss, with the bundle's own sections where none are given.
+
+    Raises DataError where there are no examples, one has no target, or one cannot be encoded.
+    """
+    decoding = decoding or bundle.recipe.decoding
+    evaluation = evaluation or bundle.recipe.evaluation
+    _refuse_bare(examples)
+    loss, tokens = _loss(bundle, examples, decoding.batch_tokens)
+    predictions = tuple(decode(bundle, examples, decoding))
+    references = tuple(_references(bundle, example, evaluation) for example in examples)
+    answers = [prediction.values[0] for prediction in predictions]
+    scores = tuple(measure(metric, answers, references, evaluation) for metric in evaluation.metrics)
+    return Report(scores, loss, len(examples), predictions, references, tokens, decoding, evaluation)
+
+
+def _refuse_bare(examples: Sequence[Example]) -> None:
+    if not examples:
+        raise DataError("nothing to evaluate: the set of examples is empty")
+    bare = [example for example in examples if not example.targets]
+    if bare:
+        where = bare[0].origin or f"example {bare[0].id or examples.index(bare[0]) + 1}"
+        raise DataError(
+            f"{where}: expected a target to compare with, found none; {len(bare)} examples have none"
+        )
+
+
+def _references(bundle: Bundle, example: Example, evaluation: Evaluation) -> tuple[str, ...]:
+    if evaluation.references == "raw":
+        return example.targets
+    return tuple(bundle.codecs.target.normalise(target) for target in example.targets)
+
+
+def _loss(bundle: Bundle, examples: Sequence[Example], batch_tokens: int) -> tuple[float | None, int]:
+    """Return nats a token of the first references in float32, and how many tokens they have."""
+    was_training = bundle.model.training
+    nats, tokens = 0.0, 0
+    bundle.model.eval()
+    try:
+        with torch.no_grad(), compute("fp32", bundle.device):
+            for batch in batches_of(examples, bundle.codecs, batch_tokens):
+                loss = bundle.model.loss(batch.to(bundle.device), 0.0)
+                nats += float(loss.nll)
+                tokens += loss.tokens
+    finally:
+        bundle.model.train(was_training)
+    return (nats / tokens if tokens else None), tokens
+
+
+def summary(report: Report) -> dict[str, object]:
+    """Return what a report says of the whole set, as JSON takes it; what is not finite becomes null."""
+    scores = {
+        score.label: {
+            "value": score.value,
+            "low": score.low,
+            "high": score.high,
+            "higher_is_better": score.higher_is_better,
+            "signature": score.signature,
+        }
+        for score in report.scores
+    }
+    return {
+        "examples": report.examples,
+        "target_tokens": report.tokens,
+        "loss": _finite(report.loss),
+        "perplexity": _finite(perplexity(report)),
+        "scores": scores,
+        "decoding": report.decoding.model_dump(mode="json"),
+        "evaluation": report.evaluation.model_dump(mode="json", exclude={"metrics"}),
+    }
+
+
+def perplexity(report: Report) -> float | None:
+    """Return e to the loss; infinite where that is more than a float holds."""
+    if report.loss is None:
+        return None
+    try:
+        return math.exp(report.loss)
+    except OverflowError:
+        return math.inf
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write scores.json and predictions.jsonl (a line an example, in order), replacing older ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = zip(report.predictions, report.references, strict=True)
+    _write(folder / PREDICTIONS, "".join(json_line(_row(prediction, given)) for prediction, given in rows))
+    _write(folder / SCORES, json.dumps(summary(report), indent=2, ensure_ascii=False) + "\n")
+
+
+def _row(prediction: Prediction, references: tuple[str, ...]) -> dict[str, object]:
+    hypotheses = prediction.hypotheses
+    return {
+        "id": prediction.example.id,
+        "source": prediction.example.source,
+        "references": references,
+        "answers": prediction.values,
+        "scores": [_finite(hypothesis.score) for hypothesis in hypotheses],
+        "log_probs": [[_finite(nats) for nats in hypothesis.log_probs] for hypothesis in hypotheses],
+        "finished": [hypothesis.is_finished for hypothesis in hypotheses],
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file at once, so that no reader sees half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    partial.replace(path)
+
+
+def format_scores(report: Report) -> str:
+    """Write a report for the console: a line a metric with its interval and signature, then the loss."""
+    rows = [_cells(score.label, score) + [f"({score.signature})"] for score in report.scores]
+    if report.loss is not None:
+        rows.append(
+            ["loss", f"{report.loss:.4f}", "", f"(nats a target token; perplexity {perplexity(report):,.2f})"]
+        )
+    percent = f"{report.evaluation.confidence:.0%}"
+    compared = (
+        "references normalised by the target codec" if report.evaluation.references == "normalised" else ""
+    )
+    heading = f"{_count(report.examples)}, {report.tokens:,} target tokens; intervals of {percent}"
+    return "\n".join([", ".join(filter(None, [heading, compared])), *_aligned(rows)])
+
+
+def scores_by(
+    report: Report,
+    key: Callable[[Prediction], str],
+    metric: Metric,
+    evaluation: Evaluation | None = None,
+) -> dict[str, Group]:
+    """Score each group of examples by itself, sorted by name; `key` names the group of a prediction.
+
+    Intervals are made as in the report where no other section is given.
+    """
+    members: dict[str, list[int]] = {}
+    for number, prediction in enumerate(report.predictions):
+        members.setdefault(key(prediction), []).append(number)
+    section = evaluation or report.evaluation
+    groups = {}
+    for name, numbers in sorted(members.items()):
+        answers = [report.predictions[number].values[0] for number in numbers]
+        references = [report.references[number] for number in numbers]
+        groups[name] = Group(len(numbers), measure(metric, answers, references, section))
+    return groups
+
+
+def format_groups(groups: Mapping[str, Group]) -> str:
+    """Write groups for the console: a line each, and the plain mean over groups of several."""
+    rows = [_cells(name, group.score) + [_count(group.examples)] for name, group in groups.items()]
+    if len(groups) > 1:
+        mean = sum(group.score.value for group in groups.values()) / len(groups)
+        rows.append(["mean", f"{mean:.2f}", "", f"of {len(groups)} groups"])
+    return "\n".join(_aligned(rows))
+
+
+def _count(examples: int) -> str:
+    return f"{examples:,} example{'' if examples == 1 else 's'}"
+
+
+def _cells(name: str, score: Score) -> list[str]:
+    return [name, f"{score.value:.2f}", f"[{score.low:.2f}, {score.high:.2f}]"]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align names to the left, numbers to the right, and leave the last column ragged."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, value, *middle, last in rows:
+        cells = [name.ljust(widths[0]), value.rjust(widths[1])]
+        cells += [cell.ljust(width) for cell, width in zip(middle, widths[2:], strict=False)]
+        lines.append("  ".join([*cells, last]).rstrip())
+    return lines

@@ -1,0 +1,49 @@
+"""How far a score may be off because other examples could have been drawn: the bootstrap of Koehn 2004.
+
+Shapes: N sentences, R resamples, F features of a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_CHUNK = 1 << 22
+"""Draws held at a time: 32 MiB of indices, and as much of counts."""
+
+
+def interval(
+    rows_NF: NDArray[np.float64],
+    score: Callable[[NDArray[np.float64]], float],
+    samples: int,
+    confidence: float,
+    seed: int,
+) -> tuple[float, float, float]:
+    """Return a corpus score and the ends of its percentile interval, from statistics that add up.
+
+    `score` turns summed statistics (F,) into the score of a corpus. One seed draws the same sentences for any
+    statistics, so that intervals of two systems are of the same draws. The interval always holds the value.
+    """
+    value = score(rows_NF.sum(axis=0))
+    drawn_R = np.array([score(sums_F) for sums_F in _resampled(rows_NF, samples, seed)])
+    low, high = np.quantile(drawn_R, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return value, min(float(low), value), max(float(high), value)
+
+
+def _resampled(rows_NF: NDArray[np.float64], samples: int, seed: int) -> NDArray[Any]:
+    """Sum the statistics of N sentences drawn with replacement, once a resample: (R, F)."""
+    generator = np.random.default_rng(seed)
+    sentences = len(rows_NF)
+    chunk = max(1, _CHUNK // sentences)
+    sums = []
+    for first in range(0, samples, chunk):
+        rows = min(chunk, samples - first)
+        drawn_RN = (
+            generator.integers(sentences, size=(rows, sentences)) + np.arange(rows)[:, None] * sentences
+        )
+        counts_RN = np.bincount(drawn_RN.ravel(), minlength=rows * sentences).reshape(rows, sentences)
+        sums.append(counts_RN.astype(np.float64) @ rows_NF)
+    return np.concatenate(sums)

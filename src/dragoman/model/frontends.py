@@ -1,0 +1,35 @@
+"""What turns the values of a sequence into vectors. Shapes: B batch, S steps, D width."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
+
+from dragoman.records import PAD
+
+
+class TokenFrontend(nn.Module):
+    """Embeds tokens and scales them by √width (Vaswani et al. 2017), so that they start with a variance of 1.
+
+    All models do so, with any positions. `weight` (vocabulary, width) makes it share the table of another
+    part.
+    """
+
+    def __init__(self, size: int, width: int, weight: nn.Parameter | None = None) -> None:
+        super().__init__()
+        self.width = width
+        self.weight = _fresh_table(size, width) if weight is None else weight
+
+    def forward(self, tokens_BS: Tensor) -> Tensor:
+        """Return vectors (B, S, D)."""
+        return F.embedding(tokens_BS, self.weight, padding_idx=PAD) * math.sqrt(self.width)
+
+
+def _fresh_table(size: int, width: int) -> nn.Parameter:
+    """Draw rows of a length of about 1, and zero for padding."""
+    table = torch.empty(size, width).normal_(std=width**-0.5)
+    table[PAD] = 0
+    return nn.Parameter(table)

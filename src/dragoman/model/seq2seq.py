@@ -1,0 +1,92 @@
+"""Encoder, decoder, frontends and head in one model.
+
+Shapes: B rows, S source steps, T target steps, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dragoman.model.contracts import Decoded, Decoder, Encoder, Memory, State
+from dragoman.model.cross_entropy import cross_entropy
+from dragoman.model.frontends import TokenFrontend
+from dragoman.model.heads import VocabularyHead
+from dragoman.records import BOS, PAD, Batch, Port, Sequence
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Sums over the real target tokens of a batch, in nats.
+
+    `total` has label smoothing and can be differentiated; `nll` is the negative log-likelihood, detached.
+    """
+
+    total: Tensor
+    nll: Tensor
+    tokens: int
+
+
+class Seq2Seq(nn.Module):
+    """Any encoder with any decoder, from tokens to logits.
+
+    It computes in float32 unless the caller opens `kernels.compute`.
+    """
+
+    def __init__(
+        self,
+        source_port: Port,
+        target_port: Port,
+        source_frontend: TokenFrontend,
+        target_frontend: TokenFrontend,
+        encoder: Encoder,
+        decoder: Decoder,
+        head: VocabularyHead,
+    ) -> None:
+        super().__init__()
+        self.source_port = source_port
+        self.target_port = target_port
+        self.source_frontend = source_frontend
+        self.target_frontend = target_frontend
+        self.encoder = encoder
+        self.decoder = decoder
+        self.head = head
+
+    def encode(self, source: Sequence) -> Memory:
+        """Read sources."""
+        memory: Memory = self.encoder(self.source_frontend(source.values), source.mask_BS)
+        return memory
+
+    def start(self, memory: Memory, beams: int = 1) -> State:
+        """Return the state before the first target step, with `beams` rows for each source."""
+        return self.decoder.start(memory, beams)
+
+    def advance(self, tokens_BT: Tensor, state: State, reads: bool = False) -> tuple[Decoded, State]:
+        """Take the steps that follow these tokens: output t belongs to what comes after token t."""
+        decoded, after = self.decoder(self.target_frontend(tokens_BT), state, reads)
+        return decoded, after
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Score every symbol: (..., D) to (..., V), float32 (float64 for a float64 model)."""
+        scores: Tensor = self.head(outputs)
+        return scores
+
+    def forward(self, batch: Batch) -> Decoded:
+        """Return outputs for each target step, given the reference before it (teacher forcing)."""
+        tokens_BT = batch.target.values
+        begin_B1 = torch.full_like(tokens_BT[:, :1], BOS)
+        decoded, _ = self.advance(
+            torch.cat([begin_B1, tokens_BT[:, :-1]], 1), self.start(self.encode(batch.source))
+        )
+        return decoded
+
+    def loss(self, batch: Batch, label_smoothing: float) -> Loss:
+        """Return the summed loss of a batch; logits of the whole batch never exist."""
+        outputs_BTD = self.head.hidden(self(batch).outputs_BTD)
+        targets_BT = batch.target.values.masked_fill(~batch.target.mask_BS, PAD)
+        total, nll = cross_entropy(
+            outputs_BTD.flatten(0, 1), self.head.weight, self.head.bias, targets_BT.flatten(), label_smoothing
+        )
+        return Loss(total, nll, int(batch.target.lengths_B.sum()))

@@ -1,0 +1,163 @@
+"""From a file, a dict or overrides to a recipe, strictly, and back to a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from dragoman.errors import RecipeError
+from dragoman.recipe import overriding, yaml_reader
+from dragoman.recipe.anatomy import KINDS
+from dragoman.recipe.complaints import Complaint, Origin, lines_of, origin_of, translate
+from dragoman.recipe.sections import Recipe
+from dragoman.recipe.wording import shown
+from dragoman.recipe.yaml_writer import write_yaml
+
+
+@dataclass
+class _Draft:
+    """What was said so far, by whom, and what is wrong with it."""
+
+    given: dict[str, Any]
+    folder: Path
+    """Where relative paths start that no override said."""
+    origins: dict[yaml_reader.Path, Origin] = field(default_factory=dict)
+    complaints: list[Complaint] = field(default_factory=list)
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Load a recipe from a YAML file and change it by overrides such as `model.encoder.layers=4`.
+
+    `run`, `data.folder` and `data.cache` come out absolute: those of the file are relative to it, those of
+    overrides to the current directory. A file without `run` runs in `runs/<its name>` there.
+    Raises RecipeError with one line for every fault.
+    """
+    path = Path(path)
+    draft = _draft_of(path)
+    _override(draft, overrides)
+    if "run" not in draft.given:
+        draft.given["run"] = str(Path("runs", path.stem).absolute())
+    return _recipe(draft)
+
+
+def recipe_from(mapping: Mapping[str, object], folder: str | Path = ".") -> Recipe:
+    """Make a recipe from a dict by the rules of a file in `folder`; `run` is required; raises RecipeError."""
+    draft = _Draft(_plain_mapping(mapping), Path(folder))
+    return _recipe(draft)
+
+
+def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Change a recipe by overrides, dropping the keys of kinds that they replace; raises RecipeError."""
+    parsed, complaints = overriding.parse(overrides)
+    draft = _Draft(_plain_mapping(recipe.model_dump(exclude_unset=True)), Path(), complaints=complaints)
+    overriding.forget_other_kinds(parsed, draft.given)
+    draft.complaints += overriding.apply(parsed, draft.given, draft.origins)
+    return _recipe(draft)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Write a recipe as YAML with every default; loading it gives an equal recipe."""
+    return write_yaml(_kinds_first(recipe.model_dump()))
+
+
+def _kinds_first(value: Any) -> Any:
+    """Put the key that decides what the others mean before them, fields of a parent class included."""
+    match value:
+        case dict():
+            keys = sorted(value, key=lambda key: key not in KINDS)
+            return {key: _kinds_first(value[key]) for key in keys}
+        case list() | tuple():
+            return [_kinds_first(item) for item in value]
+    return value
+
+
+def _draft_of(path: Path) -> _Draft:
+    """Read a file; faults that leave nothing to go on with are raised at once."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(yaml_reader.MAX_BYTES + 1)
+        document = yaml_reader.read_yaml(yaml_reader.decode_text(raw))
+    except OSError as error:
+        raise RecipeError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except yaml_reader.Unreadable as error:
+        raise RecipeError([f"{path}:{error.line}: {error.what}"]) from error
+    origins = {place: Origin(f"{path}:{line}", line) for place, line in document.lines.items()}
+    complaints = [
+        Complaint(Origin(f"{path}:{fault.line}", fault.line), fault.path, fault.what)
+        for fault in document.faults
+    ]
+    if document.value is None and not complaints:
+        raise RecipeError(
+            [f"{path}:1: empty; a recipe has at least `data`, `source`, `target` and `training`"]
+        )
+    if not isinstance(document.value, dict):
+        found = f"expected keys with values at the top, found {shown(document.value)}"
+        complaints.append(Complaint(origin_of(origins, ()), (), found))
+        raise RecipeError(lines_of(complaints))
+    return _Draft(document.value, path.parent, origins, complaints)
+
+
+def _override(draft: _Draft, overrides: Sequence[str]) -> None:
+    parsed, complaints = overriding.parse(overrides)
+    draft.complaints += complaints
+    draft.complaints += overriding.apply(parsed, draft.given, draft.origins)
+
+
+def _recipe(draft: _Draft) -> Recipe:
+    given = {key: _with_tuples(value) for key, value in draft.given.items()}
+    try:
+        recipe = Recipe.model_validate(given)
+    except ValidationError as error:
+        found = translate(error.errors(include_url=False), given, draft.origins)
+        known = {complaint.path for complaint in draft.complaints}  # such values were not read at all
+        new = [complaint for complaint in found if complaint.path not in known]
+        raise RecipeError(lines_of([*draft.complaints, *new])) from error
+    if draft.complaints:
+        raise RecipeError(lines_of(draft.complaints))
+    return _with_absolute_paths(recipe, draft)
+
+
+def _with_absolute_paths(recipe: Recipe, draft: _Draft) -> Recipe:
+    def absolute(said: str, *place: str) -> str:
+        start = Path() if origin_of(draft.origins, place).is_override else draft.folder
+        # Not `resolve`: symbolic links keep the names that the user gave them.
+        return os.path.abspath(start / Path(said).expanduser())  # noqa: PTH100
+
+    folder = absolute(recipe.data.folder, "data", "folder")
+    cache = recipe.data.cache and absolute(recipe.data.cache, "data", "cache")
+    data = recipe.data.model_copy(update={"folder": folder, "cache": cache})
+    return recipe.model_copy(update={"run": absolute(recipe.run, "run"), "data": data})
+
+
+def _plain_mapping(mapping: Mapping[Any, object]) -> dict[str, Any]:
+    return {str(key): _plain(value, 1) for key, value in mapping.items()}
+
+
+def _plain(value: object, depth: int) -> Any:
+    """Copy what Python code gave as a file would have it: sections as dicts, tuples as lists."""
+    if depth > yaml_reader.MAX_DEPTH:
+        raise RecipeError([f"more than {yaml_reader.MAX_DEPTH} levels deep: that is not a recipe"])
+    match value:
+        case BaseModel():
+            return _plain(value.model_dump(exclude_unset=True), depth)
+        case Mapping():
+            return {str(key): _plain(inner, depth + 1) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(item, depth + 1) for item in value]
+        case os.PathLike():
+            return os.fspath(value)
+    return value
+
+
+def _with_tuples(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _with_tuples(inner) for key, inner in value.items()}
+        case list():
+            return tuple(_with_tuples(item) for item in value)
+    return value

@@ -1,0 +1,133 @@
+"""The beginning of a run: data, model and optimizer, anew or as its last checkpoint left them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from dragoman.bundle import MANIFEST
+from dragoman.data.batching import BatchStream
+from dragoman.data.prepare import Prepared, prepare
+from dragoman.errors import CheckpointError, UserError
+from dragoman.model.build import build_model
+from dragoman.model.kernels import resolve_precision
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.recipe.sections import Recipe
+from dragoman.training.averaging import build_averager, weights_of
+from dragoman.training.batch_size import find_batch_tokens
+from dragoman.training.checkpoint import Checkpoint, load_latest
+from dragoman.training.optimization import build_optimizer
+from dragoman.training.progress import Events, Log, Teller
+from dragoman.training.resuming import (
+    as_before,
+    fingerprint,
+    refuse_other_data,
+    with_batch_tokens,
+    write_recipe,
+)
+from dragoman.training.run import Run
+from dragoman.training.state import Progress
+from dragoman.training.validation import fixed_sample
+
+
+@contextmanager
+def begun(recipe: Recipe, folder: Path, teller: Teller) -> Iterator[Run]:
+    """Begin a run, or take it up where its last checkpoint left it."""
+    checkpoint = load_latest(folder / "checkpoints", teller.say)
+    if checkpoint is None and (folder / MANIFEST).exists():
+        raise CheckpointError(
+            f"{folder} holds a finished bundle of another recipe, and no checkpoint to go on from; "
+            "give another `run`"
+        )
+    recipe = as_before(recipe, folder, checkpoint)
+    step = checkpoint.step if checkpoint else 0
+    events = Events(folder, step) if recipe.training.tensorboard else None
+    try:
+        prepared = prepare(recipe, folder, teller.say)
+        if checkpoint is not None:
+            refuse_other_data(checkpoint, prepared, folder)
+        run = _assembled(recipe, folder, teller, Log(folder, teller.say, events), prepared)
+        _take_up(run, checkpoint)
+        yield run
+    finally:
+        if events is not None:
+            events.close()
+
+
+def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared: Prepared) -> Run:
+    """Build a run at step 0."""
+    device = _device(recipe)
+    precision, reason = resolve_precision(recipe.training.precision, device)
+    teller.say(f"device {device.type}, {torch.get_num_threads()} threads, precision {precision}: {reason}")
+    if recipe.training.batch_tokens == "auto":
+        model = _fresh_model(recipe, prepared, device)
+        found = find_batch_tokens(model, prepared, recipe, device, precision, teller.say)
+        recipe = with_batch_tokens(recipe, found)
+    assert isinstance(recipe.training.batch_tokens, int)
+    write_recipe(recipe, folder)
+    model = _fresh_model(recipe, prepared, device)
+    training = recipe.training
+    stream = BatchStream(prepared.train, prepared.codecs, recipe, recipe.training.batch_tokens, sampling=True)
+    return Run(
+        recipe=recipe,
+        folder=folder,
+        teller=teller,
+        log=log,
+        prepared=prepared,
+        data=fingerprint(prepared),
+        device=device,
+        precision=precision,
+        precision_reason=reason,
+        model=model,
+        optimizer=build_optimizer(model, training.optimizer),
+        averager=build_averager(training.average, weights_of(model), training.checkpoint_every),
+        stream=stream,
+        batches=stream.iterate(),
+        decoded=fixed_sample(prepared.dev, training.validation_examples, recipe.seed),
+        state=Progress(),
+        best=None,
+        began=time.perf_counter(),
+        saved_step=0,
+    )
+
+
+def _device(recipe: Recipe) -> torch.device:
+    wanted = recipe.training.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "training.device: `cuda` was asked for, but torch sees no GPU; `auto` or `cpu` would do"
+        )
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _fresh_model(recipe: Recipe, prepared: Prepared, device: torch.device) -> Seq2Seq:
+    torch.manual_seed(recipe.seed)
+    model = build_model(recipe.model, prepared.codecs.source.port, prepared.codecs.target.port)
+    return model.to(device).train()
+
+
+def _take_up(run: Run, checkpoint: Checkpoint | None) -> None:
+    """Log the beginning of a new run, or put an old one back where its checkpoint left it."""
+    facts = {"data": run.data, "device": run.device.type, "precision": run.precision}
+    if checkpoint is None:
+        run.log.begin()
+        run.log.write("start", run.state, {**facts, "entries": len(run.prepared.train)})
+        return
+    run.restore(checkpoint)
+    run.log.rewind(run.state)
+    run.log.write("resume", run.state, facts)
+    run.teller.say(f"going on from the checkpoint of step {run.state.step:,}")
+    here = {"device": run.device.type, "precision": run.precision, "threads": torch.get_num_threads()}
+    changed = [
+        f"{name} {checkpoint.record[name]} -> {now}"
+        for name, now in here.items()
+        if checkpoint.record[name] != now
+    ]
+    if changed:
+        run.teller.say(
+            f"not the machine of before ({', '.join(changed)}): the run goes on, but not to the same bits"
+        )

@@ -1,0 +1,125 @@
+"""One optimizer step: batches, their gradient, the update; or none, where a number is not finite."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+
+import torch
+
+from dragoman.errors import Diverged
+from dragoman.model.kernels import compute
+from dragoman.records import Batch
+from dragoman.training.averaging import weights_of
+from dragoman.training.checkpoint import write_whole
+from dragoman.training.objectives import objective_loss, target_tokens
+from dragoman.training.optimization import gradient_norm, set_learning_rate
+from dragoman.training.run import Run
+from dragoman.training.schedules import rate_factor
+from dragoman.training.state import Interval
+
+_MOST_SKIPPED = 5
+"""Steps in a row whose loss or gradient may be not finite before the run gives up."""
+
+
+def take_step(run: Run) -> None:
+    """Learn from the next batches. Raises Diverged where too many steps in a row had to be skipped."""
+    start = time.perf_counter()
+    batches = _draw(run)
+    nll = _accumulate_gradient(run, batches)
+    norm = gradient_norm(run.model, run.recipe.training.clip_norm)
+    if math.isfinite(nll) and math.isfinite(norm):
+        run.learning_rate = _update(run)
+        run.gradient_norm = norm
+        _count(run, batches, nll, start)
+    else:
+        _skip(run, batches, nll, norm)
+    run.optimizer.zero_grad(set_to_none=True)
+
+
+def _draw(run: Run) -> list[Batch]:
+    """Take the batches of a step from the stream, and note where it goes on."""
+    batches = []
+    for batch, position in islice(run.batches, run.recipe.training.accumulate):
+        same_epoch = position.epoch == run.state.position.epoch
+        run.state = replace(run.state, position=position, batches=run.state.batches + 1 if same_epoch else 0)
+        batches.append(batch)
+    return batches
+
+
+def _accumulate_gradient(run: Run, batches: Sequence[Batch]) -> float:
+    """Return the summed negative log-likelihood; the gradient is that of the mean over all tokens."""
+    tokens = target_tokens(batches)
+    nlls = []
+    for batch in batches:
+        with compute(run.precision, run.device):
+            loss = objective_loss(run.model, batch.to(run.device), run.recipe.training.objective)
+        torch.autograd.backward(loss.total / tokens)
+        nlls.append(loss.nll)
+    return float(sum(nlls))
+
+
+def _update(run: Run) -> float:
+    """Move the weights and their average; return the learning rate used."""
+    training, step = run.recipe.training, run.state.step + 1
+    factor = rate_factor(training.schedule, step, training.max_steps, run.state.watch.plateau_factor)
+    learning_rate = training.optimizer.learning_rate * factor
+    set_learning_rate(run.optimizer, learning_rate)
+    run.optimizer.step()
+    run.averager.update(step, weights_of(run.model))
+    return learning_rate
+
+
+def _count(run: Run, batches: Sequence[Batch], nll: float, start: float) -> None:
+    state, tokens = run.state, target_tokens(batches)
+    interval = Interval(
+        state.interval.loss + nll,
+        state.interval.target_tokens + tokens,
+        state.interval.seconds + time.perf_counter() - start,
+    )
+    run.state = replace(
+        state,
+        step=state.step + 1,
+        tokens_seen=state.tokens_seen + tokens,
+        skipped_in_a_row=0,
+        seconds=run.elapsed(),
+        interval=interval,
+    )
+
+
+def _skip(run: Run, batches: Sequence[Batch], nll: float, norm: float) -> None:
+    """Leave the weights as they are and count; give up where it repeats."""
+    state = run.state
+    run.state = replace(state, skipped=state.skipped + 1, skipped_in_a_row=state.skipped_in_a_row + 1)
+    tokens = target_tokens(batches)
+    ids = [name for batch in batches for name in batch.ids]
+    run.log.write("skip", run.state, {"loss": nll / tokens, "gradient_norm": norm, "first_ids": ids[:5]})
+    run.teller.say(f"step {state.step + 1:,} skipped: loss {nll / tokens:.4g}, gradient norm {norm:.4g}")
+    if run.state.skipped_in_a_row >= _MOST_SKIPPED:
+        path = _write_batches(run, batches)
+        raise Diverged(
+            f"loss or gradient was not finite {_MOST_SKIPPED} times in a row after step {state.step:,}; the "
+            f"last batch is in {path}. A lower learning rate, a longer warm-up or a smaller clip_norm may do"
+        )
+
+
+def _write_batches(run: Run, batches: Sequence[Batch]) -> str:
+    codecs = run.prepared.codecs
+    rows = []
+    for batch in batches:
+        sources = zip(batch.source.values.tolist(), batch.source.lengths_B.tolist(), strict=True)
+        targets = zip(batch.target.values.tolist(), batch.target.lengths_B.tolist(), strict=True)
+        for name, (source, source_steps), (target, target_steps) in zip(
+            batch.ids, sources, targets, strict=True
+        ):
+            source_value = codecs.source.decode(source[:source_steps])
+            target_value = codecs.target.decode(target[:target_steps])
+            rows.append({"id": name, "source": source_value, "target": target_value})
+    path = run.folder / "diverged.json"
+    content = {"after_step": run.state.step, "examples": rows}
+    write_whole(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    return str(path)

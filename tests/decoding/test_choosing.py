@@ -1,0 +1,46 @@
+import math
+
+import pytest
+import torch
+
+from dragoman.decoding.choosing import best_continuations, top
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 11, 12])
+@pytest.mark.parametrize("levels", [1, 2, 4, 1000])
+def test_top_takes_the_lowest_of_equals(count, levels):
+    scores_BV = torch.randint(levels, (50, 12)).double()
+    values_BC, ids_BC = top(scores_BV, count)
+    expected = scores_BV.sort(dim=1, descending=True, stable=True)
+    assert torch.equal(values_BC, expected.values[:, :count])
+    assert torch.equal(ids_BC, expected.indices[:, :count])
+
+
+def test_top_finds_the_few_that_are_allowed():
+    scores_BV = torch.full((1, 8), -math.inf)
+    scores_BV[0, [2, 6]] = torch.tensor([0.5, 0.5])
+    values_BC, ids_BC = top(scores_BV, 4)
+    assert ids_BC[0, :2].tolist() == [2, 6]
+    assert (values_BC[0, 2:] == -math.inf).all()
+
+
+def test_equal_continuations_come_from_the_first_rows_and_lowest_tokens():
+    logits_BV = torch.zeros(3, 5)
+    choice = best_continuations(logits_BV, logits_BV.logsumexp(1), torch.zeros(1, 3, dtype=torch.float64))
+    assert choice.parents_NK.tolist() == [[0, 0, 0]]
+    assert choice.tokens_NK.tolist() == [[0, 1, 2]]
+
+
+def test_a_row_without_a_hypothesis_gives_none_even_if_it_computes_nonsense():
+    logits_BV = torch.stack([torch.full((4,), math.nan), torch.arange(4.0)])
+    totals_NK = torch.tensor([[-math.inf, -1.0]], dtype=torch.float64)
+    choice = best_continuations(logits_BV, logits_BV.logsumexp(1), totals_NK)
+    assert choice.parents_NK.tolist() == [[1, 1]]
+    assert choice.tokens_NK.tolist() == [[3, 2]]
+    assert choice.totals_NK.isfinite().all()
+
+
+def test_sums_keep_apart_what_float32_would_make_equal():
+    logits_BV = torch.tensor([[0.0, 1e-7]])
+    totals_NK = torch.tensor([[-900.0]], dtype=torch.float64)
+    assert best_continuations(logits_BV, torch.zeros(1), totals_NK).tokens_NK.item() == 1

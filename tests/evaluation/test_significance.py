@@ -1,0 +1,59 @@
+"""The bootstrap: what an interval must do."""
+
+import numpy as np
+import pytest
+
+from dragoman.evaluation import significance
+from dragoman.evaluation.significance import interval
+
+
+def mean(sums_F):
+    return float(sums_F[0] / sums_F[1])
+
+
+def coins(count, seed=0):
+    heads = np.random.default_rng(seed).random(count) < 0.3
+    return np.stack([heads.astype(float), np.ones(count)], axis=1)
+
+
+def test_it_agrees_with_the_normal_approximation():
+    rows = coins(2000)
+    value, low, high = interval(rows, mean, 2000, 0.95, seed=1)
+    spread = 1.96 * (value * (1 - value) / 2000) ** 0.5
+    assert value == rows[:, 0].mean()
+    assert (low, high) == pytest.approx((value - spread, value + spread), abs=0.1 * spread)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_another():
+    rows = coins(200)
+    assert interval(rows, mean, 200, 0.9, seed=1) == interval(rows, mean, 200, 0.9, seed=1)
+    assert interval(rows, mean, 200, 0.9, seed=1) != interval(rows, mean, 200, 0.9, seed=2)
+
+
+def test_it_narrows_with_examples_and_widens_with_confidence():
+    def width(count, confidence):
+        _, low, high = interval(coins(count), mean, 1000, confidence, seed=1)
+        return high - low
+
+    assert width(100, 0.95) > 1.5 * width(1000, 0.95) > 0
+    assert width(100, 0.8) < width(100, 0.95) < width(100, 0.99)
+
+
+def test_chunks_are_only_a_matter_of_memory(monkeypatch):
+    rows = coins(50)
+    whole = interval(rows, mean, 101, 0.95, seed=3)
+    monkeypatch.setattr(significance, "_CHUNK", 50 * 7)
+    assert interval(rows, mean, 101, 0.95, seed=3) == whole
+
+
+def test_it_holds_the_value_and_one_example_has_no_spread():
+    rows = coins(3, seed=5)
+    value, low, high = interval(rows, mean, 100, 0.51, seed=1)
+    assert low <= value <= high
+    assert interval(np.array([[0.1, 3.0]]), mean, 100, 0.95, seed=1) == pytest.approx([0.1 / 3] * 3)
+
+
+def test_resamples_draw_as_many_sentences_as_there_are():
+    sums = significance._resampled(coins(40), 100, seed=1)
+    assert (sums[:, 1] == 40).all()
+    assert len(set(sums[:, 0])) > 5
