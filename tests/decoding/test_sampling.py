@@ -97,3 +97,20 @@ def test_any_integer_is_a_seed_or_a_key():
 def test_the_numbers_never_change():
     """Answers drawn with a seed are the same in every version."""
     assert uniforms(streams(1, [0], 2), 0).tolist() == [[0.40316737899609834, 0.2570160378561752]]
+
+
+@pytest.mark.parametrize("scale", [0.1, 4.0])
+def test_top_p_is_the_same_over_vocabularies_that_are_not_sorted_whole(scale):
+    """With flat distributions the nucleus is larger than what is sorted at first, with peaked ones smaller."""
+    logits_BV = torch.randn(8, 1000, dtype=torch.float64) * scale
+    points_B = torch.rand(8, dtype=torch.float64)
+    section = Sample(method="sample", top_p=0.8)
+    sorted_BV, tokens_BV = logits_BV.softmax(1).sort(dim=1, descending=True)
+    sorted_BV = sorted_BV * (sorted_BV.cumsum(1) - sorted_BV < 0.8)
+    ends_BV = sorted_BV.cumsum(1)
+    places_B1 = (ends_BV <= points_B[:, None] * ends_BV[:, -1:]).sum(dim=1, keepdim=True)
+    together_B = draw(logits_BV, points_B, section)
+    assert together_B.tolist() == tokens_BV.gather(1, places_B1).flatten().tolist()
+    assert [
+        draw(logits_BV[[row]], points_B[[row]], section).item() for row in range(8)
+    ] == together_B.tolist()

@@ -40,7 +40,7 @@ def test_scores_are_in_order_and_complete(bundle_of):
     "section",
     [
         Beam(method="beam", nbest=4, max_length=9, no_repeat_ngram=2),
-        Sample(method="sample", samples=20, max_length=9),
+        Sample(method="sample", samples=20, temperature=3, max_length=9),
     ],
     ids=lambda section: section.method,
 )

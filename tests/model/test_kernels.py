@@ -137,7 +137,8 @@ def test_dropout_without_training_or_probability_draws_nothing():
 
 def _operands(steps: int, keys: int) -> tuple[torch.Tensor, ...]:
     return tuple(
-        torch.randn(2, 3, length, 4, dtype=torch.float64, requires_grad=True) for length in (steps, keys, keys)
+        torch.randn(2, 3, length, 4, dtype=torch.float64, requires_grad=True)
+        for length in (steps, keys, keys)
     )
 
 
@@ -145,7 +146,13 @@ def _padding(keys: int) -> torch.Tensor:
     return (torch.arange(keys) < torch.tensor([[keys], [max(1, keys - 2)]]))[:, None, None]
 
 
-ATTENTIONS = [(5, 5, False, True), (5, 5, True, False), (5, 5, True, True), (3, 7, True, False), (1, 6, True, True)]
+ATTENTIONS = [
+    (5, 5, False, True),
+    (5, 5, True, False),
+    (5, 5, True, True),
+    (3, 7, True, False),
+    (1, 6, True, True),
+]
 
 
 @pytest.mark.parametrize("longest", [0, 10**9], ids=["fused", "plain"])

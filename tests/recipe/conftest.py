@@ -34,6 +34,12 @@ def small():
 
 
 @pytest.fixture
+def small_text():
+    """The file, eleven lines long; its last section is `training`."""
+    return SMALL
+
+
+@pytest.fixture
 def write(tmp_path, monkeypatch):
     """Write `x.yaml` into an empty current directory, after the lines of a small valid recipe unless told."""
     monkeypatch.chdir(tmp_path)

@@ -68,65 +68,114 @@ def test_wrong_columns_are_one_complaint(complaints, said):
     [
         ("sed: 3", "12: sed: unknown key; did you mean 'seed'?"),
         ("beam: 3", "12: beam: unknown key; did you mean 'decoding.beam'?"),
-        ("xyzzy: 3", "12: xyzzy: unknown key; known here: version, run, seed, data, source, target, "
-         "joint_vocabulary, model, training, decoding, evaluation"),
+        (
+            "xyzzy: 3",
+            "12: xyzzy: unknown key; known here: version, run, seed, data, source, target, "
+            "joint_vocabulary, model, training, decoding, evaluation",
+        ),
         ("model: {enc: {}}", "12: model.enc: unknown key; did you mean 'encoder'?"),
-        ("model:\n  encoder:\n    kind: lstn", "14: model.encoder.kind: found 'lstn'; did you mean 'lstm'? "
-         "(one of rnn, gru, lstm, transformer)"),
-        ("model: {encoder: {kind: cnn}}", "12: model.encoder.kind: expected one of rnn, gru, lstm, transformer, "
-         "found 'cnn'"),
-        ("model: {encoder: {kind: 3}}", "12: model.encoder.kind: expected one of rnn, gru, lstm, transformer, "
-         "found 3"),
-        ("model: {encoder: {kind: [lstm]}}", "12: model.encoder.kind: expected one of rnn, gru, lstm, "
-         "transformer, found ['lstm']"),
-        ("model: {encoder: {layers: 2}}", "12: model.encoder.kind: missing; it is one of rnn, gru, lstm, "
-         "transformer"),
+        (
+            "model:\n  encoder:\n    kind: lstn",
+            "14: model.encoder.kind: found 'lstn'; did you mean 'lstm'? (one of rnn, gru, lstm, transformer)",
+        ),
+        (
+            "model: {encoder: {kind: conv}}",
+            "12: model.encoder.kind: expected one of rnn, gru, lstm, transformer, found 'conv'",
+        ),
+        (
+            "model: {encoder: {kind: 3}}",
+            "12: model.encoder.kind: expected one of rnn, gru, lstm, transformer, found 3",
+        ),
+        (
+            "model: {encoder: {kind: [lstm]}}",
+            "12: model.encoder.kind: expected one of rnn, gru, lstm, transformer, found ['lstm']",
+        ),
+        (
+            "model: {encoder: {layers: 2}}",
+            "12: model.encoder.kind: missing; it is one of rnn, gru, lstm, transformer",
+        ),
         ("model: {encoder: lstm}", "12: model.encoder: expected a section, found 'lstm'; write {kind: lstm}"),
         ("model: {encoder: null}", "12: model.encoder: expected a section, found nothing (null)"),
-        ("model: {encoder: {kind: lstm, heads: 4}}", "12: model.encoder.heads: has no effect with kind lstm "
-         "(it belongs to transformer)"),
-        ("decoding: {method: greedy, top_k: 3}", "12: decoding.top_k: has no effect with method greedy "
-         "(it belongs to sample)"),
-        ("evaluation: {metrics: [{name: ter, word_order: 2}]}", "12: evaluation.metrics[0].word_order: has no "
-         "effect with name ter (it belongs to chrf)"),
-        ("evaluation: {metrics: [blue]}", "12: evaluation.metrics[0]: found 'blue'; did you mean 'bleu'? "
-         "(one of bleu, chrf, ter, exact_match, cer, wer, rouge1, rouge2, rougeL)"),
+        (
+            "model: {encoder: {kind: lstm, heads: 4}}",
+            "12: model.encoder.heads: has no effect with kind lstm (it belongs to transformer)",
+        ),
+        (
+            "decoding: {method: greedy, top_k: 3}",
+            "12: decoding.top_k: has no effect with method greedy (it belongs to sample)",
+        ),
+        (
+            "evaluation: {metrics: [{name: ter, word_order: 2}]}",
+            "12: evaluation.metrics[0].word_order: has no effect with name ter (it belongs to chrf)",
+        ),
+        (
+            "evaluation: {metrics: [blue]}",
+            "12: evaluation.metrics[0]: found 'blue'; did you mean 'bleu'? "
+            "(one of bleu, chrf, ter, exact_match, cer, wer, rouge1, rouge2, rougeL)",
+        ),
         ("evaluation: {metrics: bleu}", "12: evaluation.metrics: expected a list of sections, found 'bleu'"),
-        ("seed: '3'", "12: seed: expected a whole number of at least 0 and up to 4294967295, found '3'; "
-         "write it without quotes"),
-        ("seed: 1_000", "12: seed: expected a whole number of at least 0 and up to 4294967295, found '1_000'; "
-         "write the digits only"),
+        (
+            "seed: '3'",
+            "12: seed: expected a whole number of at least 0 and up to 4294967295, found '3'; "
+            "write it without quotes",
+        ),
+        (
+            "seed: 1_000",
+            "12: seed: expected a whole number of at least 0 and up to 4294967295, found '1_000'; "
+            "write the digits only",
+        ),
         ("seed: 1.0", "12: seed: expected a whole number of at least 0 and up to 4294967295, found 1.0"),
         ("seed: true", "12: seed: expected a whole number of at least 0 and up to 4294967295, found true"),
-        ("joint_vocabulary: yes", "12: joint_vocabulary: expected true or false, found 'yes'; did you mean true?"),
+        (
+            "joint_vocabulary: yes",
+            "12: joint_vocabulary: expected true or false, found 'yes'; did you mean true?",
+        ),
         ("joint_vocabulary: 1", "12: joint_vocabulary: expected true or false, found 1"),
         ("run: 12", "12: run: expected text that is not empty, found 12; put text in quotes"),
         ("run: ''", "12: run: expected text that is not empty, found ''"),
         ("version: 2", "12: version: expected 1, found 2"),
-        ("model: {tie: null}", "12: model.tie: found nothing (null); did you mean 'none'? "
-         "(one of none, decoder, encoder_decoder, all)"),
-        ("decoding: {method: beam, length_penalty: .nan}", "12: decoding.length_penalty: expected a number of "
-         "at least 0, found nan"),
-        ("decoding: {method: beam, length_penalty: 1e999}", "12: decoding.length_penalty: expected a number of "
-         "at least 0, found inf"),
+        (
+            "model: {tie: null}",
+            "12: model.tie: found nothing (null); did you mean 'none'? "
+            "(one of none, decoder, encoder_decoder, all)",
+        ),
+        (
+            "decoding: {method: beam, length_penalty: .nan}",
+            "12: decoding.length_penalty: expected a number of at least 0, found nan",
+        ),
+        (
+            "decoding: {method: beam, length_penalty: 1e999}",
+            "12: decoding.length_penalty: expected a number of at least 0, found inf",
+        ),
         ("seed: &one 1", "12: seed: anchors (&one) are not allowed; write each value out"),
         ("seed: *one", "12: seed: aliases (*one) are not allowed; write the value out"),
         ("source: {kind: bytes}", "12: source: key given twice; first at line 6"),
         ("decoding: {method: beam, nbest: 9}", "12: decoding: `nbest` 9 is more than `beam` 5"),
-        ("decoding: {method: beam, min_length: 9, max_length: 9}", "12: decoding: `min_length` 9 does not fit "
-         "into `max_length` 9"),
-        ("decoding: {method: beam, coverage_penalty: 1}\n"
-         "model: {decoder: {kind: gru, attention: {kind: none}}}",
-         "12: `decoding.coverage_penalty` has no effect without `model.decoder.attention`"),
-        ("model:\n  decoder:\n    kind: gru\n    attention:\n      kind: none\n    input_feeding: true",
-         "17: model.decoder: `input_feeding` has no effect with `attention.kind: none`"),
+        (
+            "decoding: {method: beam, min_length: 9, max_length: 9}",
+            "12: decoding: `min_length` 9 does not fit into `max_length` 9",
+        ),
+        (
+            "decoding: {method: beam, coverage_penalty: 1}\n"
+            "model: {decoder: {kind: gru, attention: {kind: none}}}",
+            "12: `decoding.coverage_penalty` has no effect without `model.decoder.attention`",
+        ),
+        (
+            "model:\n  decoder:\n    kind: gru\n    attention:\n      kind: none\n    input_feeding: true",
+            "17: model.decoder: `input_feeding` has no effect with `attention.kind: none`",
+        ),
         ("model:\n  tie: all", "13: `model.tie: all` needs `joint_vocabulary: true`"),
-        ("model: {encoder: {kind: lstm,\n  width: 255}}", "13: model.encoder: `width` 255 is odd, but a "
-         "bidirectional encoder halves it"),
-        ("'a\\nb': 1", "12: 'a\\\\nb': unknown key; known here: version, run, seed, data, source, target, "
-         "joint_vocabulary, model, training, decoding, evaluation"),
+        (
+            "model: {encoder: {kind: lstm,\n  width: 255}}",
+            "13: model.encoder: `width` 255 is odd, but a bidirectional encoder halves it",
+        ),
+        (
+            "'a\\nb': 1",
+            "12: 'a\\\\nb': unknown key; known here: version, run, seed, data, source, target, "
+            "joint_vocabulary, model, training, decoding, evaluation",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_one_line_with_its_place_and_a_cure(complaints, text, complaint):
     assert complaints(text) == [f"x.yaml:{complaint}"]
 
@@ -137,46 +186,44 @@ def test_a_fault_is_one_line_with_its_place_and_a_cure(complaints, text, complai
         ("clip_norm: -1", "training.clip_norm: expected a number above 0, found -1"),
         ("lrr: 1", "training.lrr: unknown key; did you mean 'optimizer.learning_rate'?"),
         ("batch_size: 80", "training.batch_size: unknown key; did you mean 'batch_tokens'?"),
-        ("batch_tokens: aut", "training.batch_tokens: expected a whole number of at least 1 or auto, found 'aut'; "
-         "did you mean 'auto'?"),
+        (
+            "batch_tokens: aut",
+            "training.batch_tokens: expected a whole number of at least 1 or auto, found 'aut'; "
+            "did you mean 'auto'?",
+        ),
         ("batch_tokens: 0", "training.batch_tokens: expected a whole number of at least 1 or auto, found 0"),
-        ("seed: 3", "training.seed: unknown key; did you mean 'seed' or 'decoding.seed' or 'evaluation.seed'?"),
-        ("optimizer: {learning_rate: 1}", "training.optimizer.kind: missing; it is one of sgd, adam, adamw, "
-         "adafactor"),
+        (
+            "seed: 3",
+            "training.seed: unknown key; did you mean 'seed' or 'decoding.seed' or 'evaluation.seed'?",
+        ),
+        (
+            "optimizer: {learning_rate: 1}",
+            "training.optimizer.kind: missing; it is one of sgd, adam, adamw, adafactor",
+        ),
         ("objective: {label_smoothing: 0}", "training.objective.kind: missing; it is one of cross_entropy"),
-        ("objective: {kind: crossentropy}", "training.objective.kind: found 'crossentropy'; did you mean "
-         "'cross_entropy'? (one of cross_entropy)"),
+        (
+            "objective: {kind: crossentropy}",
+            "training.objective.kind: found 'crossentropy'; did you mean "
+            "'cross_entropy'? (one of cross_entropy)",
+        ),
         ("early_stopping: 3", "training.early_stopping: expected a section, found 3"),
-        ("early_stopping: {patience: 0}", "training.early_stopping.patience: expected a whole number of at least "
-         "1, found 0"),
-        ("optimizer: {kind: sgd, nesterov: true}", "training.optimizer: `nesterov` has no effect without "
-         "`momentum`"),
-        ("schedule: {kind: cosine, steps: 5, warmup_steps: 5}", "training.schedule: `steps` 5 leaves nothing "
-         "after `warmup_steps` 5"),
+        (
+            "early_stopping: {patience: 0}",
+            "training.early_stopping.patience: expected a whole number of at least 1, found 0",
+        ),
+        (
+            "optimizer: {kind: sgd, nesterov: true}",
+            "training.optimizer: `nesterov` has no effect without `momentum`",
+        ),
+        (
+            "schedule: {kind: cosine, steps: 5, warmup_steps: 5}",
+            "training.schedule: `steps` 5 leaves nothing after `warmup_steps` 5",
+        ),
         ("watch: bleu", "`training.watch: bleu` is none of loss"),
     ],
-)  # fmt: skip
-def test_faults_of_training(complaints, line, complaint):
-    assert complaints(f"  {line}\n", small=SMALL_TRAINING) == [f"x.yaml:9: {complaint}"]
-
-
-SMALL_TRAINING = (
-    """\
-data:
-  train:
-    - source: a.source
-      target: a.target
-  held_out_dev: 0.1
-source: {kind: characters}
-target: {kind: characters}
-training: {max_steps: 10}
-""".replace("{max_steps: 10}", "\n  max_steps: 10")
-    .replace("training: \n", "training:\n")
-    .replace(
-        "source: {kind: characters}\ntarget: {kind: characters}\n",
-        "source: {kind: bytes}\ntarget: {kind: bytes}\n",
-    )
 )
+def test_faults_of_training(complaints, small_text, line, complaint):
+    assert complaints(small=f"{small_text}  {line}\n") == [f"x.yaml:12: {complaint}"]
 
 
 def test_all_faults_come_at_once_in_the_order_of_the_file(complaints):
@@ -206,7 +253,8 @@ target: characters
         "x.yaml:10: model.decoder.dropout: expected a number of at least 0 and below 1, found 2",
         "x.yaml:11: evaluation.metrics[0].tokenize: found 'mose'; did you mean 'moses'? "
         "(one of 13a, intl, char, zh, none, moses)",
-        "x.yaml:11: evaluation.metrics[1].name: missing; it is one of bleu, chrf, ter, exact_match, cer, wer, "
+        "x.yaml:11: evaluation.metrics[1].name: missing; it is one of bleu, chrf, ter, "
+        "exact_match, cer, wer, "
         "rouge1, rouge2, rougeL",
     ]
 
@@ -231,17 +279,19 @@ training:
     assert found == [
         "x.yaml:5: data: `dev` and `held_out_dev` contradict each other: give one",
         "x.yaml:6: data: `test` and `held_out_test` contradict each other: give one",
-        "x.yaml:11: training: nothing ends the run: give `max_steps`, `max_epochs`, `max_minutes` or `early_stopping`",
+        "x.yaml:11: training: nothing ends the run: give `max_steps`, `max_epochs`, `max_minutes` "
+        "or `early_stopping`",
         "x.yaml:12: training: `schedule: linear` needs `schedule.steps` or `max_steps`",
     ]
 
 
-def test_options_without_effect_on_a_corpus(complaints):
-    small = SMALL_TRAINING.replace(
+def test_options_without_effect_on_a_corpus(complaints, small_text):
+    small = small_text.replace(
         "  held_out_dev: 0.1\n", "      merge: true\n  dev:\n    file: b\n    weight: 2\n"
     )
     assert complaints(small=small) == [
-        "x.yaml:5: data: `train[0].merge` has no effect: each target of a source is a training example of its own",
+        "x.yaml:5: data: `train[0].merge` has no effect: each target of a source is a training "
+        "example of its own",
         "x.yaml:8: data: `dev.weight` has no effect: only training corpora are mixed",
     ]
 
@@ -289,11 +339,13 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
         load_recipe(tmp_path)
 
 
-def test_paths_of_a_file_are_relative_to_it_and_those_of_overrides_to_where_you_are(write, tmp_path):
+def test_paths_of_a_file_are_relative_to_it_and_those_of_overrides_to_where_you_are(
+    write, small_text, tmp_path
+):
     (tmp_path / "inner").mkdir()
     write(
         "run: ../here\n",
-        SMALL_TRAINING.replace("data:", "data:\n  folder: corpora\n  cache: cache"),
+        small_text.replace("data:", "data:\n  folder: corpora\n  cache: cache"),
         "inner/y.yaml",
     )
     recipe = load_recipe("inner/y.yaml")
@@ -328,9 +380,11 @@ def test_a_dict_is_checked_like_a_file(small, tmp_path):
     with pytest.raises(RecipeError) as error:
         recipe_from({**small, "training": {"max_step": 1}, "seed": "1", 3: 4})
     assert error.value.complaints == (
-        "seed: expected a whole number of at least 0 and up to 4294967295, found '1'; write it without quotes",
+        "seed: expected a whole number of at least 0 and up to 4294967295, found '1'; write it "
+        "without quotes",
         "training.max_step: unknown key; did you mean 'max_steps'?",
-        "3: unknown key; known here: version, run, seed, data, source, target, joint_vocabulary, model, training, "
+        "3: unknown key; known here: version, run, seed, data, source, target, joint_vocabulary, "
+        "model, training, "
         "decoding, evaluation",
     )
 
@@ -360,7 +414,7 @@ def test_a_dict_that_holds_itself_is_refused(small):
 def test_values_that_no_file_can_hold_are_refused(small):
     with pytest.raises(RecipeError, match="^seed: expected a whole number .*, found a Python object$"):
         recipe_from({**small, "seed": object()})
-    with pytest.raises(RecipeError, match="^source.remove: expected text, found"):
+    with pytest.raises(RecipeError, match="^source.remove: half of a surrogate pair is not text$"):
         recipe_from({**small, "source": {"kind": "bytes", "remove": "\ud800"}})
 
 
@@ -369,7 +423,7 @@ def test_recipes_are_frozen(small):
         recipe_from(small).seed = 3
 
 
-@settings(max_examples=300, deadline=2000, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
 def test_any_bytes_are_a_recipe_or_a_recipe_error(tmp_path_factory, raw):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
@@ -379,15 +433,38 @@ def test_any_bytes_are_a_recipe_or_a_recipe_error(tmp_path_factory, raw):
     assert all(line and "\n" not in line for line in error.value.complaints)
 
 
-@settings(max_examples=200, deadline=2000, derandomize=True)
-@given(st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(
-        ["kind", "name", "lstm", "transformer", "bleu", "table", "file"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.text(max_size=3) | st.sampled_from(["kind", "name", "method", "file", "width", "train", "metrics"]),
-        inner, max_size=3),
-    max_leaves=8), st.sampled_from([*Recipe.model_fields, "data.train", "data.dev", "model.encoder",
-                                    "model.decoder.attention", "evaluation.metrics", "training.optimizer"]))  # fmt: skip
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text(max_size=5)
+        | st.sampled_from(["kind", "name", "lstm", "transformer", "bleu", "table", "file"]),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.text(max_size=3)
+                | st.sampled_from(["kind", "name", "method", "file", "width", "train", "metrics"]),
+                inner,
+                max_size=3,
+            )
+        ),
+        max_leaves=8,
+    ),
+    st.sampled_from(
+        [
+            *Recipe.model_fields,
+            "data.train",
+            "data.dev",
+            "model.encoder",
+            "model.decoder.attention",
+            "evaluation.metrics",
+            "training.optimizer",
+        ]
+    ),
+)
 def test_anything_in_any_place_is_a_recipe_or_a_recipe_error(value, place):
     given = {
         "run": "/r",

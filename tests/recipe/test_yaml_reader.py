@@ -1,5 +1,6 @@
 import math
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -132,7 +133,7 @@ def test_what_is_not_yaml_or_passes_a_limit_ends_the_reading(text, line, what):
 
 def test_a_bomb_of_aliases_never_goes_off():
     levels = "".join(
-        f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi")
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in pairwise("abcdefghi")
     )
     started = time.perf_counter()
     document = read_yaml(f"a: &a [x, x]\n{levels}")
@@ -157,7 +158,7 @@ def test_the_size_is_limited():
 _SIGNS = st.text(alphabet="ab01.:-?,[]{}&*!|>'\"%@`#~<= \n\t\\\u2028\x85\ud800", max_size=60)
 
 
-@settings(max_examples=300, deadline=2000, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(_SIGNS | st.text(max_size=60))
 def test_any_text_is_read_or_unreadable(text):
     try:

@@ -1,6 +1,7 @@
 """Killed at any instant and started again, a run ends with the same bits as one that never stopped."""
 
 import hashlib
+import json
 import random
 import signal
 import subprocess
@@ -9,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from dragoman.recipe.loading import load_recipe
 from dragoman.training.averaging import weights_of
@@ -26,7 +26,7 @@ TRANSFORMER = {
     "feedforward_width": 16,
     "dropout": 0.2,
 }
-SUBWORDS = {"kind": "bpe", "size": 24, "sampling": 0.3}
+SUBWORDS = {"kind": "bpe", "size": 300, "sampling": 0.3}
 CHARACTERS = {"kind": "characters"}
 PAIRS = {
     "transformer-transformer": {
@@ -116,7 +116,7 @@ def write_recipe(folder, pair, run, **training):
         },
     }
     path = folder / f"{pair}-{run}.yaml"
-    path.write_text(yaml.safe_dump(recipe))
+    path.write_text(json.dumps(recipe, indent=1))
     return path
 
 

@@ -1,5 +1,6 @@
 """Checkpoints are whole or not there, and one that changed is never loaded."""
 
+import contextlib
 import errno
 import json
 import os
@@ -91,10 +92,8 @@ def test_wherever_a_save_is_cut_short_the_last_whole_checkpoint_loads(tmp_path, 
         save_checkpoint(folder, checkpoint_of(1), keep=1)
         with monkeypatch.context() as patch:
             calls = cut_at(patch, number, fault)
-            try:
+            with contextlib.suppress(Cut, OSError):
                 save_checkpoint(folder, checkpoint_of(2), keep=1)
-            except (Cut, OSError):
-                pass
             finished = len(calls) < number
         lines, say = heard()
         found = load_latest(folder, say)

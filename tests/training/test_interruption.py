@@ -46,9 +46,9 @@ def test_the_second_signal_ends_the_process_at_once():
 
 def test_a_second_run_is_refused_and_the_first_keeps_its_lock(tmp_path):
     with locked(tmp_path, quiet):
-        with pytest.raises(CheckpointError, match=f"process {os.getpid()} trains in this folder"):
-            with locked(tmp_path, quiet):
-                pass
+        refused = pytest.raises(CheckpointError, match=f"process {os.getpid()} trains in this folder")
+        with refused, locked(tmp_path, quiet):
+            pass
         assert (tmp_path / "lock.json").exists()
     assert not (tmp_path / "lock.json").exists()
 
@@ -83,6 +83,6 @@ def test_a_lock_that_was_never_written_is_taken_over(tmp_path, text, monkeypatch
 
 def test_a_lock_of_another_machine_is_for_people_to_judge(tmp_path):
     (tmp_path / "lock.json").write_text(json.dumps({"pid": 1, "host": "elsewhere", "started": 1}))
-    with pytest.raises(CheckpointError, match="process 1 on elsewhere.*remove this file"):
-        with locked(tmp_path, quiet):
-            pass
+    refused = pytest.raises(CheckpointError, match="process 1 on elsewhere.*remove this file")
+    with refused, locked(tmp_path, quiet):
+        pass

@@ -147,16 +147,15 @@ def test_accumulated_batches_are_one_big_batch(recipe_of, monkeypatch):
             }
         )
         recipe = recipe.model_copy(update={"model": dropless})
-        drawn = step._draw
         with monkeypatch.context() as patch:
             if pieces == 1:
-                patch.setattr(step, "_draw", lambda run: _joined(run, drawn))
+                patch.setattr(step, "_draw", joined)
             found[name] = weights(train(recipe, say=quiet))
     for name, tensor in found["whole"].items():
         torch.testing.assert_close(tensor, found["pieces"][name], rtol=1e-4, atol=1e-5)
 
 
-def _joined(run, drawn):
+def joined(run, drawn=step._draw):
     """Draw four batches and put them into one."""
     accumulate = run.recipe.training.model_copy(update={"accumulate": 4})
     run.recipe = run.recipe.model_copy(update={"training": accumulate})

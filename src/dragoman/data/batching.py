@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dragoman.data.codec import Codec, Codecs
-from dragoman.data.order import Showings, noise, shuffled
+from dragoman.data.order import Showings, digest_of, noise, shuffled
 from dragoman.data.packing import fill, pack
 from dragoman.data.store import Store
 from dragoman.errors import CheckpointError, DataError
@@ -116,7 +114,7 @@ class BatchStream:
 
     @cached_property
     def statistics(self) -> PlanStatistics:
-        """What an epoch is like, from its first window before sampling; exact if there is only one."""
+        """What an epoch is like, about: from its first window, and before sampling makes sequences longer."""
         showings = self._showings.window(self._showings.blocks_of(self._seed, 0), 0)
         entries = self._showings.entries(showings, 0)
         sources, targets = self._store.source_lengths[entries], self._store.target_lengths[entries]
@@ -207,8 +205,7 @@ class BatchStream:
 
 def seed_of(seed: int, epoch: int, showing: int, side: int) -> int:
     """Return the seed of a sampled segmentation: 32 bits that depend on all four numbers."""
-    key = struct.pack("<4q", seed & (2**63 - 1), epoch, showing, side)
-    return int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "little")
+    return digest_of((seed, epoch, showing, side), 4)
 
 
 def collate(sources: Sequence[Tokens], targets: Sequence[Tokens], ids: Sequence[str]) -> Batch:

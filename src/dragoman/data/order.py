@@ -7,6 +7,7 @@ permutation of blocks and one window, not the corpus.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -89,6 +90,12 @@ def noise(count: int, *key: int) -> NDArray[np.float64]:
     return (_raw(count, key) >> np.uint64(11)) / float(2**53)
 
 
+def digest_of(key: tuple[int, ...], size_bytes: int) -> int:
+    """Return a hash of several numbers, as one number of that many bytes."""
+    return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=size_bytes).digest(), "little")
+
+
 def _raw(count: int, key: tuple[int, ...]) -> NDArray[np.uint64]:
     # Raw bits, because numpy promises them for good, while its shuffles and floats may change with a version.
-    return np.random.Philox(np.random.SeedSequence(list(key))).random_raw(count)
+    # Hashed by us, because numpy's SeedSequence takes (1, 0) and (1, 0, 0) for the same.
+    return np.random.Philox(key=digest_of(key, 16)).random_raw(count)

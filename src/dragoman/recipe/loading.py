@@ -15,7 +15,7 @@ from dragoman.recipe import overriding, yaml_reader
 from dragoman.recipe.anatomy import KINDS
 from dragoman.recipe.complaints import Complaint, Origin, lines_of, origin_of, translate
 from dragoman.recipe.sections import Recipe
-from dragoman.recipe.wording import shown
+from dragoman.recipe.wording import dotted, shown
 from dragoman.recipe.yaml_writer import write_yaml
 
 
@@ -135,22 +135,24 @@ def _with_absolute_paths(recipe: Recipe, draft: _Draft) -> Recipe:
 
 
 def _plain_mapping(mapping: Mapping[Any, object]) -> dict[str, Any]:
-    return {str(key): _plain(value, 1) for key, value in mapping.items()}
+    return {str(key): _plain(value, (str(key),)) for key, value in mapping.items()}
 
 
-def _plain(value: object, depth: int) -> Any:
+def _plain(value: object, path: yaml_reader.Path) -> Any:
     """Copy what Python code gave as a file would have it: sections as dicts, tuples as lists."""
-    if depth > yaml_reader.MAX_DEPTH:
+    if len(path) > yaml_reader.MAX_DEPTH:
         raise RecipeError([f"more than {yaml_reader.MAX_DEPTH} levels deep: that is not a recipe"])
     match value:
         case BaseModel():
-            return _plain(value.model_dump(exclude_unset=True), depth)
+            return _plain(value.model_dump(exclude_unset=True), path)
         case Mapping():
-            return {str(key): _plain(inner, depth + 1) for key, inner in value.items()}
+            return {str(key): _plain(inner, (*path, str(key))) for key, inner in value.items()}
         case list() | tuple():
-            return [_plain(item, depth + 1) for item in value]
+            return [_plain(item, (*path, index)) for index, item in enumerate(value)]
         case os.PathLike():
             return os.fspath(value)
+        case str() if yaml_reader.SURROGATE.search(value):
+            raise RecipeError([f"{dotted(path)}: half of a surrogate pair is not text"])
     return value
 
 

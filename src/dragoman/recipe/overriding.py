@@ -57,7 +57,9 @@ def parse(texts: Sequence[str]) -> tuple[list[Override], list[Complaint]]:
             except Unreadable as error:
                 complaints.append(Complaint(origin, (), error.what))
             else:
-                complaints += [Complaint(origin, fault.path, fault.what) for fault in document.faults]
+                complaints += [
+                    Complaint(origin, (*steps, *fault.path), fault.what) for fault in document.faults
+                ]
                 overrides.append(Override(steps, document.value, origin))
     return sorted(overrides, key=lambda one: len(one.steps)), complaints
 
@@ -90,8 +92,11 @@ def forget_other_kinds(overrides: Iterable[Override], given: dict[str, Any]) -> 
         node: Node | None = RECIPE
         for step in section:
             node = _inner(node, holder, step)
-            holder = holder[int(step)] if isinstance(holder, list) and _is_index(step, holder) else holder
-            holder = holder.get(step) if isinstance(holder, dict) else holder
+            match holder:
+                case dict():
+                    holder = holder.get(step)
+                case list() if _is_index(step, holder):
+                    holder = holder[int(step)]
         if not isinstance(node, Choice) or key != node.key or not isinstance(holder, dict):
             continue
         new = node.section_of({key: override.value})

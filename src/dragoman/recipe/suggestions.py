@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from dragoman.recipe.anatomy import keys_by_name
 
@@ -60,14 +60,15 @@ _ELSEWHERE_CALLED = {
     "fp16": "precision",
     "keep_last_ckpts": "keep_checkpoints",
 }
+_TIE = 0.05
+"""Words whose likeness differs by less are equally likely: `eecoder` is `encoder` or `decoder`."""
 _MOST = 3
 """A suggestion of more places than this helps nobody."""
 
 
 def nearest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
     """Find the known word that looks most like this one, if any looks at all like it."""
-    tidy = word.strip().lower().replace("-", "_")
-    return next(iter(get_close_matches(tidy, list(known), 1, least)), None)
+    return next(iter(get_close_matches(_tidy(word), list(known), 1, least)), None)
 
 
 def meant(key: str, known: Iterable[str], section: str) -> tuple[str, ...]:
@@ -77,8 +78,8 @@ def meant(key: str, known: Iterable[str], section: str) -> tuple[str, ...]:
     its whole path.
     """
     own = list(known)
-    if near := nearest(key, own, 0.75):
-        return (near,)
+    if near := _nearest_ones(key, own):
+        return near
     name = key if key in keys_by_name() else nearest(key, keys_by_name(), 0.85)
     if name and (places := _places(name, section)):
         return places
@@ -90,6 +91,16 @@ def meant(key: str, known: Iterable[str], section: str) -> tuple[str, ...]:
             return places
     near = nearest(key, own, 0.5)
     return (near,) if near else ()
+
+
+def _nearest_ones(key: str, own: list[str]) -> tuple[str, ...]:
+    near = get_close_matches(_tidy(key), own, 2, 0.75)
+    likeness = [SequenceMatcher(None, name, _tidy(key)).ratio() for name in near]
+    return tuple(name for name, ratio in zip(near, likeness, strict=True) if ratio > likeness[0] - _TIE)
+
+
+def _tidy(word: str) -> str:
+    return word.strip().lower().replace("-", "_")
 
 
 def _places(name: str, section: str) -> tuple[str, ...]:

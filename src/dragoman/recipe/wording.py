@@ -125,7 +125,7 @@ def _cure(value: object, annotation: Any, options: tuple[str, ...]) -> str:
             return "; write it without quotes"
         if types & {int, float} and _is_number(value.replace("_", "").replace(",", "")):
             return "; write the digits only"
-    elif str in types and isinstance(value, int | float):
+    elif str in types and not types & {int, float} and isinstance(value, int | float):
         return "; put text in quotes"
     return ""
 

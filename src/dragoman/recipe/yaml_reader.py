@@ -41,7 +41,8 @@ _CURES = {
     "expected <block end>": "; check the indentation",
 }
 """What helps, by a part of what PyYAML says."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a pair: Python strings can hold it, files cannot."""
 
 
 class Unreadable(Exception):  # noqa: N818 - reads as a statement, like KeyboardInterrupt
@@ -211,13 +212,13 @@ class _Builder:
         if event.anchor is not None:
             self._fault(line, path, f"anchors (&{event.anchor}) are not allowed; write each value out")
         self._refuse_tag(event.tag, line, path)
-        return _SURROGATE.sub("�", event.value)
+        return SURROGATE.sub("�", event.value)
 
     def _scalar(self, event: yaml.ScalarEvent, path: Path) -> Plain:
         line = _line(event)
-        if _SURROGATE.search(event.value):
+        if SURROGATE.search(event.value):
             self._fault(line, path, "half of a surrogate pair is not text")
-            return _SURROGATE.sub("�", event.value)
+            return SURROGATE.sub("�", event.value)
         if not event.implicit[0]:
             return str(event.value)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -72,6 +73,8 @@ def _inline(value: object) -> str:
 
 
 def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return repr(value).replace("inf", ".inf").replace("nan", ".nan")
     mantissa, _, exponent = repr(value).partition("e")
     if exponent and "." not in mantissa:  # YAML 1.1 takes 1e-09 for text
         mantissa += ".0"

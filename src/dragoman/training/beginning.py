@@ -68,7 +68,8 @@ def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared:
         found = find_batch_tokens(model, prepared, recipe, device, precision, teller.say)
         recipe = with_batch_tokens(recipe, found)
     assert isinstance(recipe.training.batch_tokens, int)
-    write_recipe(recipe, folder)
+    with _writing(folder):
+        write_recipe(recipe, folder)
     model = _fresh_model(recipe, prepared, device)
     training = recipe.training
     stream = BatchStream(prepared.train, prepared.codecs, recipe, recipe.training.batch_tokens, sampling=True)
@@ -83,6 +84,7 @@ def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared:
         precision=precision,
         precision_reason=reason,
         model=model,
+        weights=weights_of(model),
         optimizer=build_optimizer(model, training.optimizer),
         averager=build_averager(training.average, weights_of(model), training.checkpoint_every),
         stream=stream,
@@ -93,6 +95,17 @@ def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared:
         began=time.perf_counter(),
         saved_step=0,
     )
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Name the folder where the disk refuses what a run cannot begin without."""
+    try:
+        yield
+    except OSError as fault:
+        raise CheckpointError(
+            f"{folder}: the run cannot begin, the disk refuses its files: {fault}"
+        ) from fault
 
 
 def _device(recipe: Recipe) -> torch.device:
@@ -114,11 +127,13 @@ def _take_up(run: Run, checkpoint: Checkpoint | None) -> None:
     """Log the beginning of a new run, or put an old one back where its checkpoint left it."""
     facts = {"data": run.data, "device": run.device.type, "precision": run.precision}
     if checkpoint is None:
-        run.log.begin()
+        with _writing(run.folder):
+            run.log.begin()
         run.log.write("start", run.state, {**facts, "entries": len(run.prepared.train)})
         return
     run.restore(checkpoint)
-    run.log.rewind(run.state)
+    with _writing(run.folder):
+        run.log.rewind(run.state)
     run.log.write("resume", run.state, facts)
     run.teller.say(f"going on from the checkpoint of step {run.state.step:,}")
     here = {"device": run.device.type, "precision": run.precision, "threads": torch.get_num_threads()}

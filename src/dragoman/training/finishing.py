@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 
 from dragoman.bundle import Bundle, save_bundle
 from dragoman.errors import UserError
-from dragoman.training.averaging import load_weights, weights_of
+from dragoman.training.averaging import load_weights
 from dragoman.training.progress import duration
 from dragoman.training.resuming import limits_of
 from dragoman.training.run import Run
@@ -49,7 +49,7 @@ def _facts(run: Run, reason: str) -> dict[str, object]:
         "test examples": len(prepared.test),
         "rejected rows": sum(prepared.rejects.values()),
         "rejected": dict(prepared.rejects),
-        "parameters": sum(tensor.numel() for tensor in weights_of(run.model).values()),
+        "parameters": sum(tensor.numel() for tensor in run.weights.values()),
         "ended by": reason,
         "steps": state.step,
         "best step": state.watch.best_step,

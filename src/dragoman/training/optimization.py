@@ -69,23 +69,25 @@ def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: 
 
     Raises CheckpointError where a tensor belongs to no parameter.
     """
+    is_fused = any(group.get("fused") for group in optimizer.param_groups)
     left = dict(tensors)
     for name, parameter in model.named_parameters():
         keys = [full for full in left if full.rpartition(".")[0] == name]
         state = {full.rpartition(".")[2]: left.pop(full) for full in keys}
         if state:
-            optimizer.state[parameter] = {key: _placed(key, value, parameter) for key, value in state.items()}
+            optimizer.state[parameter] = {
+                key: _placed(key, value, parameter, is_fused) for key, value in state.items()
+            }
     if left:
         raise CheckpointError(
             f"the optimizer's state names tensors that this model lacks: {sorted(left)[:5]}"
         )
 
 
-def _placed(key: str, value: Tensor, parameter: Tensor) -> Tensor:
+def _placed(key: str, value: Tensor, parameter: Tensor, is_fused: bool) -> Tensor:
     """Copy into memory of torch's own: a loaded file aligns differently, and sums depend on alignment.
 
-    Counters of steps stay on the processor, where all optimizers but the fused ones of a GPU keep them.
+    Counters of steps stay on the processor, where all but fused optimizers keep them.
     """
-    fused_on_gpu = parameter.device.type == "cuda"
-    device = parameter.device if key != "step" or fused_on_gpu else torch.device("cpu")
+    device = parameter.device if key != "step" or is_fused else torch.device("cpu")
     return value.detach().clone().to(device)

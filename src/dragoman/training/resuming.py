@@ -129,7 +129,7 @@ def limits_of(recipe: Recipe) -> dict[str, object]:
 def finished_bundle(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> Bundle | None:
     """Return the bundle of a run that came to its end under the same recipe, or None."""
     lines = read_log(folder / "log.jsonl")
-    if not lines or lines[-1]["kind"] != "end" or lines[-1]["limits"] != limits_of(recipe):
+    if not lines or lines[-1]["kind"] != "end" or lines[-1].get("limits") != limits_of(recipe):
         return None
     try:
         bundle = load_bundle(folder, recipe.training.device)

@@ -22,7 +22,6 @@ from dragoman.training.averaging import (
     copied,
     holding,
     load_weights,
-    weights_of,
 )
 from dragoman.training.checkpoint import Checkpoint, save_checkpoint
 from dragoman.training.optimization import load_optimizer, optimizer_tensors
@@ -46,6 +45,8 @@ class Run:
     precision: Precision
     precision_reason: str
     model: Seq2Seq
+    weights: Weights
+    """The model's tensors themselves, by name."""
     optimizer: torch.optim.Optimizer
     averager: Averager
     stream: BatchStream
@@ -124,7 +125,7 @@ class Run:
             )
             is_best = watch.best_step == step
             if is_best:
-                self.best = copied(weights_of(self.model))
+                self.best = copied(self.weights)
         self.state = replace(
             self.state,
             validated=step,
@@ -179,7 +180,7 @@ class Run:
         if self.device.type == "cuda":
             random["cuda"] = torch.cuda.get_rng_state(self.device)
         tensors = {
-            "weights": weights_of(self.model),
+            "weights": self.weights,
             "optimizer": optimizer_tensors(self.model, self.optimizer),
             "average": self.averager.tensors(),
             "best": self.best or {},

@@ -58,8 +58,6 @@ class Progress:
     failed_saves: int = 0
     validated: int = 0
     """The step of the last validation."""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    """What the last validation found."""
     best_metrics: Mapping[str, float] = field(default_factory=dict)
     """What the validation of the best weights found."""
     watch: Watch = Watch()

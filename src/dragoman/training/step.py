@@ -14,7 +14,6 @@ import torch
 from dragoman.errors import Diverged
 from dragoman.model.kernels import compute
 from dragoman.records import Batch
-from dragoman.training.averaging import weights_of
 from dragoman.training.checkpoint import write_whole
 from dragoman.training.objectives import objective_loss, target_tokens
 from dragoman.training.optimization import gradient_norm, set_learning_rate
@@ -70,7 +69,7 @@ def _update(run: Run) -> float:
     learning_rate = training.optimizer.learning_rate * factor
     set_learning_rate(run.optimizer, learning_rate)
     run.optimizer.step()
-    run.averager.update(step, weights_of(run.model))
+    run.averager.update(step, run.weights)
     return learning_rate
 
 
@@ -101,6 +100,7 @@ def _skip(run: Run, batches: Sequence[Batch], nll: float, norm: float) -> None:
     run.teller.say(f"step {state.step + 1:,} skipped: loss {nll / tokens:.4g}, gradient norm {norm:.4g}")
     if run.state.skipped_in_a_row >= _MOST_SKIPPED:
         path = _write_batches(run, batches)
+        run.log.write("stop", run.state, {"reason": f"not finite {_MOST_SKIPPED} times in a row"})
         raise Diverged(
             f"loss or gradient was not finite {_MOST_SKIPPED} times in a row after step {state.step:,}; the "
             f"last batch is in {path}. A lower learning rate, a longer warm-up or a smaller clip_norm may do"
