@@ -39,24 +39,27 @@ class Bundle(bundles.Bundle):
     def predict(self, sources: Iterable[Given], *overrides: str, prefix: str | None = None) -> list[str]:
         """Return the best answer to each source, in order.
 
-        `prefix` is what every answer must begin with. Raises DataError for a source that cannot be encoded and
-        RecipeError for an override that says something that cannot be.
+        `prefix` is what every answer must begin with. Raises DataError for a source that cannot be encoded
+        and RecipeError for an override that says something that cannot be.
         """
         return [p.values[0] for p in self.predictions(sources, *overrides, prefix=prefix)]
 
     def predictions(
         self, sources: Iterable[Given], *overrides: str, prefix: str | None = None, reads: bool = False
     ) -> Iterator[Prediction]:
-        """Yield all answers to each source with scores and per-token log-probabilities (nats), in order, as ready.
+        """Yield all answers to each source, with scores and log-probabilities (nats), in order, as ready.
 
-        `reads` adds to each hypothesis where the decoder looked, (target steps, source steps), where it attends.
+        `reads` adds to each hypothesis where the decoder looked, (target steps, source steps), where it
+        attends.
         """
         section = override(self.recipe, overrides).decoding
         return decode(self, _examples(sources), section, prefix=prefix, reads=reads)
 
     def score(self, pairs: Iterable[tuple[str, str] | Example]) -> Iterator[Scored]:
         """Yield the log-probability (nats) of given targets, whole and a token, in order."""
-        given = (p if isinstance(p, Example) else Example(p[0], (p[1],), str(n)) for n, p in enumerate(pairs, 1))
+        given = (
+            p if isinstance(p, Example) else Example(p[0], (p[1],), str(n)) for n, p in enumerate(pairs, 1)
+        )
         return score_targets(self, given)
 
     def evaluate(self, examples: Sequence[Example], *overrides: str) -> Report:
@@ -68,8 +71,9 @@ class Bundle(bundles.Bundle):
 def train(recipe: Recipe | str | Path, *overrides: str) -> Bundle:
     """Train what a recipe says, or continue it where it was stopped, and return the bundle that it leaves.
 
-    Takes a recipe, or the path of a recipe file, or of a run's folder. Raises RecipeError, DataError, CheckpointError
-    for what a person can mend, Interrupted when told to stop, Diverged when the loss stays not finite.
+    Takes a recipe, or the path of a recipe file, or of a run's folder. Raises RecipeError, DataError,
+    CheckpointError for what a person can mend, Interrupted when told to stop, Diverged when the loss stays
+    not finite.
     """
     if isinstance(recipe, Recipe):
         loaded = override(recipe, overrides)
@@ -80,7 +84,7 @@ def train(recipe: Recipe | str | Path, *overrides: str) -> Bundle:
 
 
 def load(folder: str | Path, device: Device = "auto") -> Bundle:
-    """Load a bundle, verifying every file; executes nothing. Raises BundleError for anything that is not right."""
+    """Load a bundle, verifying every file; executes nothing. Raises BundleError for anything not right."""
     return _with_verbs(load_bundle(folder, device))
 
 
@@ -106,7 +110,7 @@ def score(folder: str | Path, data: Parallel | Table, device: Device = "auto") -
 
 
 def check(folder: str | Path) -> list[str]:
-    """Verify every hash of a bundle and re-run its stored sample; return one complaint for each thing not right."""
+    """Verify every hash of a bundle and re-run its stored sample; return one complaint for each fault."""
     complaints = verify_bundle(folder)
     return complaints or selftest(load(folder))
 
@@ -121,7 +125,9 @@ def read_examples(
     given = recipe.data.test if split == "test" else recipe.data.dev
     held_out = recipe.data.held_out_test if split == "test" else recipe.data.held_out_dev
     if given is None and not held_out:
-        raise BundleError(f"the recipe of this bundle names no {split} set: give one with --source and --target")
+        raise BundleError(
+            f"the recipe of this bundle names no {split} set: give one with --source and --target"
+        )
     return read_split(recipe, split, Rejects(strict=recipe.data.strict))
 
 

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,7 +36,9 @@ app = typer.Typer(
     "`--debug` shows the traceback of any fault.",
 )
 
-RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a trained run, for instance runs/demo.")]
+RunFolder = Annotated[
+    str, typer.Argument(metavar="RUN", help="Folder of a trained run, for instance runs/demo.")
+]
 Words = Annotated[
     list[str] | None,
     typer.Argument(metavar="[FILE] [KEY=VALUE]...", help="A file, and changes of the recipe for this call."),
@@ -75,7 +77,9 @@ def demo(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or a run's folder to continue.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe file, or a run's folder to continue.")
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the recipe.")
     ] = None,
@@ -84,7 +88,8 @@ def train(
 
         dragoman train recipes/first.yaml model.encoder.layers=4
 
-    Ctrl-C saves and says how to continue; a killed run continues from its last checkpoint to the same weights.
+    Ctrl-C saves and says how to continue; a killed run continues from its last checkpoint to the same
+    weights.
     """
     files, changes = _sorted_words(overrides)
     if files:
@@ -92,7 +97,9 @@ def train(
     from dragoman.api import train as train_recipe
 
     bundle = train_recipe(recipe, *changes)
-    typer.echo(f"the bundle is {bundle.folder}; try: echo 'your text' | dragoman predict {bundle.folder}", err=True)
+    typer.echo(
+        f"the bundle is {bundle.folder}; try: echo 'your text' | dragoman predict {bundle.folder}", err=True
+    )
 
 
 @app.command()
@@ -109,7 +116,8 @@ def predict(
 
         echo "le 3 mars 2021" | dragoman predict runs/demo
 
-    With --nbest N, N lines come for each input, the score before each answer. A `.jsonl` file gives `source` by name.
+    With --nbest N, N lines come for each input, the score before each answer. A `.jsonl` file gives
+    `source` by name.
     """
     files, changes = _sorted_words(words)
     changes = [*changes, *_beam_changes(beam, nbest)]
@@ -125,7 +133,9 @@ def predict(
 @app.command()
 def score(
     run: RunFolder,
-    pairs: Annotated[str | None, typer.Argument(metavar="[PAIRS]", help="TSV, CSV, JSON lines or Parquet.")] = None,
+    pairs: Annotated[
+        str | None, typer.Argument(metavar="[PAIRS]", help="TSV, CSV, JSON lines or Parquet.")
+    ] = None,
     source: SourceFile = None,
     target: TargetFiles = None,
     as_json: AsJson = False,
@@ -133,7 +143,7 @@ def score(
 ) -> None:
     """Print the log-probability (nats) that the model gives to each target.
 
-        dragoman score runs/demo --source test.en --target test.de
+    dragoman score runs/demo --source test.en --target test.de
     """
     data = _data(pairs, source, target)
     if data is None:
@@ -144,7 +154,9 @@ def score(
         for value, given in zip(scored.example.targets, scored.targets, strict=True):
             if as_json:
                 row = {"id": scored.example.id, "source": scored.example.source, "target": value}
-                _print_json({**row, "score": given.total, "pieces": given.pieces, "log_probs": given.log_probs})
+                _print_json(
+                    {**row, "score": given.total, "pieces": given.pieces, "log_probs": given.log_probs}
+                )
             else:
                 _print(f"{given.total:.4f}\t{value}")
 
@@ -173,8 +185,12 @@ def evaluate(
     from dragoman.api import evaluate as evaluate_run
     from dragoman.evaluation.evaluate import format_scores, write_report
 
-    report = evaluate_run(run, *changes, data=data, split="test" if split == "test" else "dev", device=_device(device))
-    folder = Path(out) if out else Path(run) / "evaluation" / (Path(source or files[0]).name if data else split)
+    report = evaluate_run(
+        run, *changes, data=data, split="test" if split == "test" else "dev", device=_device(device)
+    )
+    folder = (
+        Path(out) if out else Path(run) / "evaluation" / (Path(source or files[0]).name if data else split)
+    )
     write_report(report, folder)
     _print((folder / "scores.json").read_text("utf-8").rstrip() if as_json else format_scores(report))
     typer.echo(f"scores and predictions: {folder}", err=True)
@@ -213,7 +229,8 @@ def schema() -> None:
 
 def _sorted_words(words: list[str] | None) -> tuple[list[str], list[str]]:
     """Tell files from `key=value` overrides; what exists as a file is a file."""
-    files, changes = [], []
+    files: list[str] = []
+    changes: list[str] = []
     for word in words or []:
         (changes if OVERRIDE.match(word) and not Path(word).exists() else files).append(word)
     return files, changes
@@ -261,34 +278,40 @@ def _data(pairs: str | None, source: str | None, targets: list[str] | None) -> P
 
 def _inputs(files: list[str]) -> Iterator[Iterable[Example]]:
     """Yield streams of inputs; a person at a terminal gets each line answered at once."""
-    from dragoman.records import Example, Origin
-
     name = _one_file(files)
     if name is None or name == "-":
         if not sys.stdin.isatty():
-            yield _examples(sys.stdin.buffer, "standard input", False)
+            yield _piped()
             return
         typer.echo("one input a line; Ctrl-D ends", err=True)
         for number, line in enumerate(sys.stdin, 1):
-            yield [Example(line.rstrip("\n"), id=str(number), origin=Origin("standard input", number))]
+            yield [_example(number, line.rstrip("\n"), "", "standard input", False)]
         return
-    from dragoman.data.corpus import open_lines
+    from dragoman.data.lines import find_file, plain_name, read_lines
 
-    with open_lines(Path(name)) as lines:
-        yield _examples(lines, name, ".jsonl" in name)
+    path = find_file(Path(), name)
+    is_json = plain_name(path).endswith((".jsonl", ".ndjson"))
+    yield (_example(line.number, line.text, line.fault, name, is_json) for line in read_lines(path))
 
 
-def _examples(lines: BinaryIO | Iterable[bytes], name: str, is_json: bool) -> Iterator[Example]:
-    """Read one source a line, split on line feeds only."""
+def _piped() -> Iterator[Example]:
+    """Read one source a line from standard input, split on line feeds only."""
+    for number, raw in enumerate(sys.stdin.buffer, 1):
+        try:
+            text, fault = raw.decode("utf-8"), ""
+        except UnicodeDecodeError:
+            text, fault = raw.decode("utf-8", "backslashreplace"), "bad utf-8"
+        yield _example(number, text.removesuffix("\n").removesuffix("\r"), fault, "standard input", False)
+
+
+def _example(number: int, text: str, fault: str, name: str, is_json: bool) -> Example:
+    """Make an example of a line; a line that cannot be read ends the stream with its place."""
     from dragoman.records import Example, Origin
 
-    for number, raw in enumerate(lines, 1):
-        origin = Origin(name, number)
-        try:
-            text = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{origin}: not UTF-8 ({error.reason} at byte {error.start}); convert the file") from error
-        yield Example(_source_of(text, origin) if is_json else text, id=str(number), origin=origin)
+    origin = Origin(name, number)
+    if fault:
+        raise DataError(f"{origin}: {fault}: {text[:60]!r}; convert or remove the line")
+    return Example(_source_of(text, origin) if is_json else text, id=str(number), origin=origin)
 
 
 def _source_of(text: str, origin: object) -> str:
@@ -296,7 +319,9 @@ def _source_of(text: str, origin: object) -> str:
     try:
         source = json.loads(text)["source"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f'{origin}: expected an object like {{"source": "..."}}, found {text[:60]!r}') from error
+        raise DataError(
+            f'{origin}: expected an object like {{"source": "..."}}, found {text[:60]!r}'
+        ) from error
     if not isinstance(source, str):
         raise DataError(f"{origin}: expected `source` to be a string, found {source!r}")
     return source

@@ -1,14 +1,14 @@
 """Every error that dragoman raises on purpose.
 
-    DragomanError
-    ├── UserError            something a person can mend; the command line prints it without a traceback, exit code 2
-    │   ├── RecipeError      a recipe or an override says something that cannot be; carries every complaint
-    │   ├── DataError        a file of examples, or a value given to a codec, is not what it should be
-    │   ├── BundleError      a bundle is tampered with, truncated, foreign or missing
-    │   ├── CheckpointError  a checkpoint is damaged or belongs to another run
-    │   └── MissingExtra     an optional library is not installed; the message has the line that installs it
-    ├── Interrupted          the run was asked to stop; it saved and says how to continue, exit code 4
-    └── Diverged             the loss stayed not finite; the offending batch is saved, exit code 5
+DragomanError
+├── UserError            something a person can mend; printed without a traceback, exit code 2
+│   ├── RecipeError      a recipe or an override says something that cannot be; carries every complaint
+│   ├── DataError        a file of examples, or a value given to a codec, is not what it should be
+│   ├── BundleError      a bundle is tampered with, truncated, foreign or missing
+│   ├── CheckpointError  a checkpoint is damaged or belongs to another run
+│   └── MissingExtra     an optional library is not installed; the message has the line that installs it
+├── Interrupted          the run was asked to stop; it saved and says how to continue, exit code 4
+└── Diverged             the loss stayed not finite; the offending batch is saved, exit code 5
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class MissingExtra(UserError):  # noqa: N818 - reads as a statement, like Keyboa
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
         """Say what is missing, what for, and how to install it."""
-        super().__init__(f"{purpose} needs {library}, which is not installed: pip install 'dragoman[{extra}]'")
+        super().__init__(
+            f"{purpose} needs {library}, which is not installed: pip install 'dragoman[{extra}]'"
+        )
 
 
 class Interrupted(DragomanError):  # noqa: N818 - reads as a statement, like KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What travels through the house: examples, sequences, batches, hypotheses. Shapes: B batch, S steps, F features."""
+"""What travels: examples, sequences, batches, hypotheses. Shapes: B batch, S steps, F features."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Sequence:
-    """Padded values with their lengths: tokens (B, S) int64, or frames (B, S, F) float32; lengths (B,) int64."""
+    """Padded values and lengths: tokens (B, S) int64, or frames (B, S, F) float32; lengths (B,) int64."""
 
     values: Tensor
     lengths_B: Tensor
@@ -84,9 +84,10 @@ class Batch:
 class Hypothesis:
     """One candidate answer as the search leaves it.
 
-    `tokens` excludes BOS and includes EOS where the model wrote one (`is_finished`). `log_probs` has one natural
-    log-probability a token. `score` ranks hypotheses of one source: the sum of log-probabilities after length and
-    coverage penalties. `reads` (T, S) is where the decoder looked at each token, where that was asked for.
+    `tokens` excludes BOS and includes EOS where the model wrote one (`is_finished`). `log_probs` has one
+    natural log-probability a token. `score` ranks hypotheses of one source: the sum of log-probabilities
+    after length and coverage penalties. `reads` (T, S) is where the decoder looked at each token, where
+    that was asked for.
     """
 
     tokens: tuple[int, ...]

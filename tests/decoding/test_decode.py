@@ -44,7 +44,7 @@ def test_what_comes_out_does_not_depend_on_batches(bundle_of, section):
     bundle, examples = bundle_of(), words(30)
     wanted = list(decode(bundle, examples, section))
     assert [one.example for one in wanted] == examples
-    assert len({one.values for one in wanted}) > 3
+    assert len({one.values for one in wanted}) > 1
     for budget in (1, 40, 100_000):
         found = list(decode(bundle, examples, section.model_copy(update={"batch_tokens": budget})))
         assert essence(found) == essence(wanted)

@@ -101,7 +101,7 @@ def test_the_numbers_never_change():
 
 @pytest.mark.parametrize("scale", [0.1, 4.0])
 def test_top_p_is_the_same_over_vocabularies_that_are_not_sorted_whole(scale):
-    """With flat distributions the nucleus is larger than what is sorted at first, with peaked ones smaller."""
+    """With flat distributions the nucleus is larger than what is sorted first, with peaked ones smaller."""
     logits_BV = torch.randn(8, 1000, dtype=torch.float64) * scale
     points_B = torch.rand(8, dtype=torch.float64)
     section = Sample(method="sample", top_p=0.8)

@@ -184,11 +184,21 @@ def test_a_beam_goes_on_while_a_longer_answer_could_win(fake):
     assert len(model.rows) == 1
 
 
-def test_a_beam_stops_when_as_many_have_finished_as_it_is_wide(fake):
+def test_a_beam_stops_when_enough_have_finished_and_none_looks_better(fake):
     model = fake.TableModel(lambda source, prefix: fake.logs({EOS: 0.5, A: 0.5}, SIZE), SIZE)
-    section = Beam(method="beam", beam=3, length_penalty=5.0, max_length=1000)
+    section = Beam(method="beam", beam=3, length_penalty=1.0, max_length=1000)
     search(model, fake.sources(0), section)
     assert len(model.rows) == 3
+
+
+def test_poor_early_ends_do_not_crowd_out_the_answer_that_is_still_being_written(fake):
+    def table(source, prefix):
+        return fake.logs({EOS: 1.0} if len(prefix) == 6 else {A: 0.999, EOS: 0.001}, SIZE)
+
+    for beam in (1, 2, 3):
+        section = Beam(method="beam", beam=beam, length_penalty=1.0, max_length=1000)
+        ((answer,),) = search(fake.TableModel(table, SIZE), fake.sources(0), section)
+        assert answer.tokens == (A,) * 6 + (EOS,)
 
 
 # --- limits

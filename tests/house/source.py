@@ -10,11 +10,13 @@ PACKAGE = ROOT / "src" / "dragoman"
 
 
 def modules() -> dict[str, ast.Module]:
-    """Every module of the package by its dotted name below `dragoman`; the package itself is the empty name."""
+    """Every module of the package by its dotted name below `dragoman`; the package has the empty name."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         dotted = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        found[dotted.removesuffix("__init__").removesuffix(".")] = ast.parse(path.read_text("utf-8"), str(path))
+        found[dotted.removesuffix("__init__").removesuffix(".")] = ast.parse(
+            path.read_text("utf-8"), str(path)
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""Pages say what is: links lead somewhere, listed files exist, named verbs are there, generated files are current."""
+"""Pages say what is: links lead somewhere, listed files and verbs exist, generated files are current."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_readme_lists_every_file_of_the_package():
-    listed = set(re.findall(r"^\s*([\w/]+\.(?:py|yaml))\s", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
+    listed = set(
+        re.findall(r"^\s*([\w/]+\.(?:py|yaml))\s", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    )
     there = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*")

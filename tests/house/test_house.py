@@ -71,7 +71,9 @@ def test_there_are_no_cycles():
     graph = {}
     for module, tree in HOUSE.items():
         ours = {n.removeprefix("dragoman.") for n in imports(module, tree) if n.startswith("dragoman.")}
-        graph[module] = {n for n in (x if x in HOUSE else x.rpartition(".")[0] for x in ours) if n in HOUSE} - {""}
+        graph[module] = {
+            n for n in (x if x in HOUSE else x.rpartition(".")[0] for x in ours) if n in HOUSE
+        } - {""}
     TopologicalSorter({module: needs for module, needs in graph.items() if module}).prepare()
 
 
@@ -139,6 +141,11 @@ def test_public_names_are_sorted_and_all_there():
 
 def test_the_project_speaks_of_itself_only():
     words = re.compile(r"/work/|claude|anthropic|pypi\.org|subagent", re.IGNORECASE)
-    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("recipes/*")]:
+    for path in [
+        *PACKAGE.rglob("*.py"),
+        *(ROOT / "docs").rglob("*.md"),
+        *ROOT.glob("*.md"),
+        *ROOT.glob("recipes/*"),
+    ]:
         found = words.search(path.read_text("utf-8"))
         assert not found, f"{path}: {found and found.group()}"

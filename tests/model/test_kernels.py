@@ -190,7 +190,8 @@ def test_short_attention_is_precise_under_bf16():
 
 
 def test_dropout_of_attention_keeps_the_mean():
-    query, keys, values = (x.detach() for x in _operands(4, 6))
-    many = torch.stack([attend(query, keys, values, dropout_probability=0.5) for _ in range(2000)])
+    query, keys, values = (x.detach()[:1] for x in _operands(4, 6))
+    copies = [x.expand(2000, -1, -1, -1) for x in (query, keys, values)]
+    many = attend(*copies, dropout_probability=0.5)
     assert (many[0] != many[1]).any()
-    torch.testing.assert_close(many.mean(0), attend(query, keys, values), rtol=0, atol=0.15)
+    torch.testing.assert_close(many.mean(0), attend(query, keys, values)[0], rtol=0, atol=0.15)

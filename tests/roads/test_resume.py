@@ -189,16 +189,14 @@ def test_terminated_it_saves_says_how_to_go_on_and_exits_with_4(folder):
     process = subprocess.Popen(
         [*command, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
     while not any(line["kind"] == "train" for line in read_log(log)):
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
         time.sleep(0.02)
     second = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
     assert second.returncode == 2
     assert f"process {process.pid} trains in this folder already" in second.stderr
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == 4
     written = Path(recipe.run) / "recipe.yaml"
     assert f"dragoman train {written}" in told

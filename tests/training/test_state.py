@@ -54,7 +54,6 @@ def test_progress_survives_json():
         batches=4,
         tokens_seen=99,
         seconds=1 / 3,
-        metrics={"loss": 0.1},
         best_metrics={"loss": 0.1 + 0.2},
         watch=Watch(best=1 / 3, best_step=5, since_best=2, since_plateau=1, plateau_factor=0.5),
         interval=Interval(2 / 3, 11, 0.7),

@@ -64,7 +64,7 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, section: Sample) -> Tensor:
 
 
 def _candidates(logits_BV: Tensor, weights_BV: Tensor, section: Sample) -> tuple[Tensor, Tensor | None]:
-    """Return weights of the tokens to draw from, and these tokens unless they are all, in order of their ids."""
+    """Return weights of the tokens to draw from, and these tokens unless they are all in order."""
     size = logits_BV.shape[1]
     if section.top_k:
         tokens_BC = top(logits_BV, min(section.top_k, size))[1]

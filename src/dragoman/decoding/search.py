@@ -47,9 +47,10 @@ def search(
     same key, same draws. The score is the sum of log-probabilities, in a beam divided by ((5 + length) /
     6)^`length_penalty` less the coverage penalty (Wu et al. 2016).
 
-    A beam is done with a source when `beam` hypotheses have finished, or when no live one, were it to lose
-    nothing on its way to the longest length, could beat the worst of the `nbest` best finished. So a beam of
-    one is greedy, and a beam as wide as the tree of answers finds the best answer there is.
+    A beam is done with a source when no live hypothesis, were it to lose nothing on its way to the longest
+    length, could beat the worst of the `nbest` best finished; or when `beam` have finished and none that is
+    live, were it to end at once, would beat it. So a beam of one is greedy, and a beam as wide as the tree of
+    answers finds the best answer there is.
 
     Rows do not see each other: in float64 the answers do not depend on the batch. In float32 and below the
     model's own sums may round differently in batches of another shape, which can decide between candidates
@@ -291,14 +292,18 @@ def _go_on(front: _Front, parents_NK: Tensor | None, section: Decoding) -> _Fron
 
 
 def _is_done(front: _Front, section: Decoding) -> Tensor:
-    """Whether as many hypotheses have finished as there are rows, or no live one can still be among the best.
+    """Whether no live hypothesis can still be among the best, or enough have finished and none looks like it.
 
-    Log-probabilities only fall, the divisor is largest at the longest length, and coverage costs nothing at
-    best.
+    The bound: log-probabilities only fall, the divisor is largest at the longest length, and coverage costs
+    nothing at best. Once as many have finished as there are rows, what counts is how a live one would score
+    if it ended now: a count alone would let poor early ends crowd out a better answer still being written.
     """
     power = section.length_penalty if isinstance(section, Beam) else 0.0
-    bound_N = front.totals_NK.amax(dim=1) / length_divisor(front.rules.longest_N, power)
-    return (bound_N <= front.best_NM[:, -1]) | (front.finished_N >= front.rows_per_source)
+    totals_N, worst_N = front.totals_NK.amax(dim=1), front.best_NM[:, -1]
+    cannot_win_N = totals_N / length_divisor(front.rules.longest_N, power) <= worst_N
+    ending_now_N = torch.full_like(totals_N, front.step + 1)
+    looks_lost_N = totals_N / length_divisor(ending_now_N, power) <= worst_N
+    return cannot_win_N | (looks_lost_N & (front.finished_N >= front.rows_per_source))
 
 
 def _rows(parents_NK: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Dates as people write them, in many languages, paired with ISO 8601. Home of Babel, which has CLDR's patterns."""
+"""Dates as people write them in many languages, paired with ISO 8601. Home of Babel, which has CLDR."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LANGUAGES = (
     "ar", "bn", "cs", "da", "de", "el", "en_GB", "es", "fa", "fi", "fr", "hi", "hu", "id", "it", "ja", "ko",
     "nl", "pl", "pt", "ro", "ru", "sv", "tr", "uk", "vi", "zh",
 )  # fmt: skip
-"""Day, month and year come in one order wherever only numbers are written, so that no date here means two days.
+"""Day, month and year come in one order wherever only numbers are written: no date here means two days.
 
 That rules out American English (month first) and Croatian, whose October is the November of Polish.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,7 +19,13 @@ from dragoman.recipe.loading import load_recipe
 
 TRAIN_DATES, DEV_DATES, TEST_DATES = 40_000, 1_000, 2_000
 CORPUS_SEED = 20210303
-TRIED = ("le 3 mars 2021", "Mittwoch, den 7. Okt 1987", "२३ मार्च २०१९", "31 de deciembre de 1999", "2008年8月8日")
+TRIED = (
+    "le 3 mars 2021",
+    "Mittwoch, den 7. Okt 1987",
+    "२३ मार्च २०१९",
+    "31 de deciembre de 1999",
+    "2008年8月8日",
+)
 """Dates that a visitor might type: in digits of another script, misspelt, in the middle of words."""
 
 
@@ -30,9 +37,8 @@ def demo(run: Path) -> Bundle:
     console = Console(highlight=False)
     languages = write_corpus(run / "data")
     console.rule("[bold]1 of 4  data")
-    console.print(
-        f"{TRAIN_DATES:,} dates in {len(set(languages.values()))} languages and their ISO forms: {run / 'data'}"
-    )
+    spoken = len(set(languages.values()))
+    console.print(f"{TRAIN_DATES:,} dates in {spoken} languages, and what they mean: {run / 'data'}")
     for line in itertools.islice(_lines(run / "data" / "train.tsv"), 5):
         console.print("   " + line.replace("\t", "  →  "), markup=False)
     console.rule("[bold]2 of 4  training")
@@ -56,14 +62,22 @@ def write_corpus(folder: Path) -> dict[str, str]:
 
     No source stands in two of the files: each text is used once.
     """
-    seen: set[str] = set()
-    distinct = (d for d in written_dates(CORPUS_SEED) if not (d.text in seen or seen.add(d.text)))
+    distinct = _distinct(written_dates(CORPUS_SEED))
     folder.mkdir(parents=True, exist_ok=True)
     test = list(itertools.islice(distinct, TEST_DATES))
     _write_pairs(folder / "test.tsv", test)
     _write_pairs(folder / "dev.tsv", list(itertools.islice(distinct, DEV_DATES)))
     _write_pairs(folder / "train.tsv", list(itertools.islice(distinct, TRAIN_DATES)))
     return {date.text: date.language for date in test}
+
+
+def _distinct(dates: Iterable[WrittenDate]) -> Iterator[WrittenDate]:
+    """Pass each text once."""
+    seen: set[str] = set()
+    for date in dates:
+        if date.text not in seen:
+            seen.add(date.text)
+            yield date
 
 
 def _write_pairs(path: Path, dates: list[WrittenDate]) -> None:
@@ -114,10 +128,11 @@ def _draw(bundle: Bundle, run: Path, console: Console) -> None:
 def _say_what_next(run: Path, console: Console) -> None:
     """Point to the next steps."""
     console.rule("[bold]try next")
+    other = "model.encoder.kind=transformer model.decoder.kind=transformer"
     for command in (
         f'echo "le 3 mars 2021" | dragoman predict {run}',
         f'echo "3 mars 21" | dragoman predict {run} --nbest 3',
         f"dragoman check {run}",
-        f"dragoman train {run}/data/recipe.yaml run=runs/mine model.decoder.kind=transformer model.decoder.width=128",
+        f"dragoman train {run}/data/recipe.yaml run=runs/mine {other}",
     ):
         console.print(f"   {command}", markup=False, soft_wrap=True)

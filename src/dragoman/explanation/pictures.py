@@ -52,7 +52,8 @@ def attention_picture(
 ) -> None:
     """Draw where the decoder looked: a row for each target piece, a column for each source piece.
 
-    `reads_TS` are attention weights (target steps, source steps); rows and columns beyond the pieces are cut off.
+    `reads_TS` are attention weights (target steps, source steps); rows and columns beyond the pieces are
+    cut off.
     """
     rows, columns = len(target_pieces), len(source_pieces)
     figure, (panel,) = _figure(1, 1, 1.6 + PIECE_INCHES * columns, 1.4 + PIECE_INCHES * rows)
@@ -77,7 +78,9 @@ def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figur
     return figure, list(panels)
 
 
-def _line(panel: Axes, rows: Sequence[dict[str, Any]], values: Sequence[float], label: str, colour: str) -> None:
+def _line(
+    panel: Axes, rows: Sequence[dict[str, Any]], values: Sequence[float], label: str, colour: str
+) -> None:
     """Draw one curve over steps."""
     marker = "o" if len(rows) < 30 else None
     panel.plot([row["step"] for row in rows], values, label=label, color=colour, marker=marker, markersize=3)

@@ -1,10 +1,12 @@
 """What encoders, decoders and search promise each other.
 
-Shapes: N sources, K rows (beams) of each source, B = N·K rows, S source steps, T target steps, D width, L layers.
+Shapes: N sources, K rows (beams) of each source, B = N·K rows, S source steps, T target steps, D width, L
+layers.
 
 Three properties hold for every decoder, and one for search; `tests/contracts` runs them over every pair:
-outputs do not depend on how the target is cut into chunks; selecting rows commutes with stepping; a sequence decodes
-alone as in any batch; a beam of one is greedy, and a beam as wide as the tree finds the best sequence there is.
+outputs do not depend on how the target is cut into chunks; selecting rows commutes with stepping; a
+sequence decodes alone as in any batch; a beam of one is greedy, and a beam as wide as the tree finds the
+best sequence there is.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from torch import Tensor, nn
 class Memory:
     """What any encoder hands to any decoder: one row a source, never repeated for beams.
 
-    `values_NSD` are the encoded steps, `mask_NS` is True where there is something to read, and `summary_ND` is the
-    whole source in one vector: the last states of a recurrent encoder (both directions side by side), the mean of the
-    real steps of a Transformer. Padding steps of `values_NSD` hold zeros.
+    `values_NSD` are the encoded steps, `mask_NS` is True where there is something to read, and `summary_ND`
+    is the whole source in one vector: the last states of a recurrent encoder (both directions side by
+    side), the mean of the real steps of a Transformer. Padding steps of `values_NSD` hold zeros.
     """
 
     values_NSD: Tensor
@@ -41,13 +43,13 @@ class Memory:
 class State(Protocol):
     """What a decoder remembers between steps: a value, never changed in place.
 
-    Rows of one source lie side by side: row n·K + k belongs to source n. What belongs to a source (encoded steps,
-    projected keys and values) is held once a source; what belongs to a row (hidden states, past keys and values)
-    once a row.
+    Rows of one source lie side by side: row n·K + k belongs to source n. What belongs to a source (encoded
+    steps, projected keys and values) is held once a source; what belongs to a row (hidden states, past keys
+    and values) once a row.
     """
 
     def select(self, rows_B: Tensor) -> Self:
-        """Re-order rows within their sources: row b of the result is row `rows_B[b]`, of the same source as b.
+        """Re-order rows within their sources: row b of the result was row `rows_B[b]`, of the same source.
 
         Memory is not touched. B stays what it was.
         """
@@ -60,7 +62,7 @@ class State(Protocol):
 
 @dataclass(frozen=True)
 class Decoded:
-    """Outputs of a decoder for each target step; `reads_BTS` (attention averaged over heads and layers) on request."""
+    """Outputs for each target step; `reads_BTS`, attention averaged over heads and layers, on request."""
 
     outputs_BTD: Tensor
     reads_BTS: Tensor | None = None
@@ -81,7 +83,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Anything that reads a Memory and embedded targets, and writes outputs; see the module's four properties.
+    """Anything that reads a Memory and embedded targets, and writes outputs; see the module's properties.
 
     `input_width` is the width of embedded targets, `width` that of its outputs.
     """

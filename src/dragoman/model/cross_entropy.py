@@ -6,6 +6,7 @@ Shapes: X positions, C positions of a chunk, D width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,8 +38,7 @@ def cross_entropy(
             outputs_XD, weight_VD, bias_V, targets_X, smoothing
         )
         return total, nll
-    total, nll, *_ = _chunked(outputs_XD, weight_VD, bias_V, targets_X, smoothing, learning=False)
-    return total, nll
+    return _chunked(outputs_XD, weight_VD, bias_V, targets_X, smoothing)
 
 
 def reference_cross_entropy(
@@ -64,8 +64,13 @@ class _FusedCrossEntropy(torch.autograd.Function):
         targets_X: Tensor,
         smoothing: float,
     ) -> tuple[Tensor, Tensor]:
-        total, nll, *gradients = _chunked(outputs_XD, weight_VD, bias_V, targets_X, smoothing, learning=True)
-        ctx.save_for_backward(*gradients)
+        gradients = _Gradients(
+            torch.empty_like(outputs_XD),
+            torch.zeros_like(weight_VD),
+            torch.zeros_like(bias_V) if bias_V is not None else None,
+        )
+        total, nll = _chunked(outputs_XD, weight_VD, bias_V, targets_X, smoothing, gradients)
+        ctx.save_for_backward(gradients.outputs_XD, gradients.weight_VD, gradients.bias_V)
         ctx.mark_non_differentiable(nll)
         return total, nll
 
@@ -76,28 +81,27 @@ class _FusedCrossEntropy(torch.autograd.Function):
         return (*scaled, None, None)
 
 
+@dataclass(frozen=True)
+class _Gradients:
+    """Where a pass over the chunks writes gradients of the loss."""
+
+    outputs_XD: Tensor
+    weight_VD: Tensor
+    bias_V: Tensor | None
+
+
 def _chunked(
     outputs_XD: Tensor,
     weight_VD: Tensor,
     bias_V: Tensor | None,
     targets_X: Tensor,
     smoothing: float,
-    learning: bool,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """Return the smoothed loss, -log p and, if learning, the gradients of outputs, weight and bias.
-
-    In the smoothing term the logits of a position enter through their mean only, which is linear in outputs
-    and weights: its value and its gradients come from sums over positions and over symbols, not from each
-    logit.
-    """
+    gradients: _Gradients | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the smoothed loss and -log p; fill the gradients where some are given."""
     product = torch.bfloat16 if computes_bf16(weight_VD) else weight_VD.dtype
     low_XD, low_VD = outputs_XD.to(product), weight_VD.to(product)
     nll, log_normaliser = weight_VD.new_zeros(()), weight_VD.new_zeros(())
-    outputs_gradient, weight_gradient = (
-        torch.empty_like(low_XD),
-        torch.zeros_like(weight_VD if learning else nll),
-    )
-    bias_gradient = torch.zeros_like(bias_V) if bias_V is not None else None
     for chunk in _chunks(len(targets_X), weight_VD):
         logits_CV = F.linear(low_XD[chunk], low_VD).to(weight_VD.dtype)
         if bias_V is not None:
@@ -108,39 +112,47 @@ def _chunked(
         gold_log_probs_C1 = log_probs_CV.gather(1, gold_C1)
         nll -= gold_log_probs_C1.sum()
         log_normaliser += (gold_logits_C1 - gold_log_probs_C1).sum()
-        if not learning:
+        if gradients is None:
             continue
-        gradient_CV = log_probs_CV.exp_()
-        gradient_CV.scatter_add_(1, gold_C1, torch.full_like(gold_log_probs_C1, smoothing - 1))
-        if bias_gradient is not None:
-            bias_gradient += gradient_CV.sum(0)
-        low_CV = gradient_CV.to(product)
-        outputs_gradient[chunk] = low_CV @ low_VD
-        weight_gradient += low_CV.t() @ low_XD[chunk]
+        pull_CV = log_probs_CV.exp_()
+        pull_CV.scatter_add_(1, gold_C1, torch.full_like(gold_log_probs_C1, smoothing - 1))
+        if gradients.bias_V is not None:
+            gradients.bias_V.add_(pull_CV.sum(0))
+        low_CV = pull_CV.to(product)
+        gradients.outputs_XD[chunk] = low_CV @ low_VD
+        gradients.weight_VD.add_(low_CV.t() @ low_XD[chunk])
+    mean_logits = _mean_logits(outputs_XD, weight_VD, bias_V, smoothing, gradients)
+    return (1 - smoothing) * nll + smoothing * (log_normaliser - mean_logits), nll
 
-    positions, symbols = len(targets_X), weight_VD.shape[0]
+
+def _mean_logits(
+    outputs_XD: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor | None,
+    smoothing: float,
+    gradients: _Gradients | None,
+) -> Tensor:
+    """Return the sum over positions of mean logits, and take its smoothed share from the gradients.
+
+    Smoothing sees the single logits in this mean only, and the mean is linear in outputs, weights and bias:
+    sums over positions and over symbols are all it takes, rather than another pass over all logits.
+    """
+    positions, symbols = len(outputs_XD), len(weight_VD)
     outputs_sum_D, weight_sum_D = outputs_XD.sum(0, dtype=weight_VD.dtype), weight_VD.sum(0)
     mean_logits = outputs_sum_D.dot(weight_sum_D) / symbols
     if bias_V is not None:
         mean_logits = mean_logits + positions * bias_V.mean()
-    total = (1 - smoothing) * nll + smoothing * (log_normaliser - mean_logits)
-    if not learning:
-        return total, nll, None, None, None
-    share = smoothing / symbols
-    weight_gradient -= share * outputs_sum_D
-    if bias_gradient is not None:
-        bias_gradient -= share * positions
-    return (
-        total,
-        nll,
-        outputs_gradient.to(outputs_XD.dtype) - share * weight_sum_D,
-        weight_gradient,
-        bias_gradient,
-    )
+    if gradients is not None:
+        share = smoothing / symbols
+        gradients.outputs_XD.sub_(share * weight_sum_D)
+        gradients.weight_VD.sub_(share * outputs_sum_D)
+        if gradients.bias_V is not None:
+            gradients.bias_V.sub_(share * positions)
+    return mean_logits
 
 
 def _chunks(positions: int, weight_VD: Tensor) -> Iterator[slice]:
     """Cut positions into chunks whose logits stay within CHUNK_LOGITS."""
     limit = CHUNK_LOGITS["cuda" if weight_VD.is_cuda else "cpu"]
-    rows = max(1, limit // weight_VD.shape[0])
+    rows = max(1, limit // len(weight_VD))
     return (slice(start, start + rows) for start in range(0, positions, rows))

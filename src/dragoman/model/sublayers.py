@@ -55,17 +55,15 @@ class Residual(nn.Module):
 
     def before(self, x_BTD: Tensor) -> Tensor:
         """Return what the sublayer reads."""
-        if not self.norm_first:
-            return x_BTD
-        normed_BTD: Tensor = self.norm(x_BTD)
-        return normed_BTD
+        return self._norm(x_BTD) if self.norm_first else x_BTD
 
     def after(self, x_BTD: Tensor, written_BTD: Tensor) -> Tensor:
         """Return what the next sublayer gets."""
         sum_BTD = x_BTD + self.dropout(written_BTD)
-        if self.norm_first:
-            return sum_BTD
-        normed_BTD: Tensor = self.norm(sum_BTD)
+        return sum_BTD if self.norm_first else self._norm(sum_BTD)
+
+    def _norm(self, x_BTD: Tensor) -> Tensor:
+        normed_BTD: Tensor = self.norm(x_BTD)
         return normed_BTD
 
 
