@@ -1,6 +1,6 @@
 """Every pair of encoder and decoder, and every attention, learns a small task, from a file to scored answers.
 
-The tasks need what sequence-to-sequence models are for: copy (order), reverse (order turned around), sort (the
+The tasks need what these models are for: copy (order), reverse (order turned around), sort (the
 whole source before the first letter), add (a carry from the end to the front). Answers are scored on sources
 that the training never saw.
 """

@@ -89,8 +89,8 @@ def meant(key: str, known: Iterable[str], section: str) -> tuple[str, ...]:
             return (name,)
         if places := _places(name, section):
             return places
-    near = nearest(key, own, 0.5)
-    return (near,) if near else ()
+    far = nearest(key, own, 0.5)
+    return (far,) if far else ()
 
 
 def _nearest_ones(key: str, own: list[str]) -> tuple[str, ...]:

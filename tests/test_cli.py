@@ -1,0 +1,242 @@
+"""The command line as people use it: pipes, files, faults, exit codes. Each call is a real process."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+RECIPE = """
+data: {train: [{file: pairs.tsv}], dev: {file: dev.tsv}, test: {file: dev.tsv}, cache: cache}
+source: {kind: characters}
+target: {kind: characters}
+model:
+  encoder: {kind: gru, width: 32, dropout: 0.0}
+  decoder: {kind: gru, width: 32, dropout: 0.0}
+training: {max_steps: 150, batch_tokens: 256, validate_every: 150, checkpoint_every: 50, threads: 1, log_every: 50,
+  optimizer: {kind: adam, learning_rate: 0.01}, schedule: {kind: constant}}
+decoding: {method: beam, beam: 3}
+evaluation: {metrics: [exact_match, cer], bootstrap_samples: 100}
+"""
+WORDS = ["ab", "ba", "aab", "abb", "bab", "bba", "aba", "a", "b", "aa", "bb", "abab"]
+
+
+def dragoman(*arguments, given=b"", folder=None):
+    """Run the program and return (exit code, output, messages)."""
+    command = [sys.executable, "-m", "dragoman", *map(str, arguments)]
+    done = subprocess.run(command, input=given, capture_output=True, cwd=folder, timeout=120)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("cli")
+    rows = "".join(f"{word}\t{word.upper()}\n" for word in WORDS)
+    place.joinpath("pairs.tsv").write_text(rows * 20, "utf-8")
+    place.joinpath("dev.tsv").write_text(rows, "utf-8")
+    place.joinpath("tiny.yaml").write_text(RECIPE, "utf-8")
+    code, _, said = dragoman("train", "tiny.yaml", folder=place)
+    assert code == 0, said
+    return place
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    return folder / "runs" / "tiny"
+
+
+def test_help_teaches_and_answers_at_once():
+    start = time.perf_counter()
+    code, out, _ = dragoman("--help")
+    seconds = time.perf_counter() - start
+    assert code == 0
+    for verb in ("demo", "train", "predict", "score", "evaluate", "check", "schema"):
+        assert verb in out
+        assert dragoman(verb, "--help")[0] == 0
+    assert seconds < 5, "no torch may be imported; test_house holds that exactly"
+
+
+def test_no_color_and_pipes_have_no_escapes(run):
+    assert "\x1b" not in dragoman("--help")[1]
+    assert "\x1b" not in dragoman("predict", run, given=b"ab\n")[2]
+
+
+def test_predict_answers_in_order_from_a_pipe(run):
+    code, out, _ = dragoman("predict", run, given="\n".join(WORDS).encode())
+    assert code == 0
+    assert out.split("\n")[:-1] == [word.upper() for word in WORDS]
+
+
+def test_predict_keeps_empty_lines_and_odd_separators(run):
+    code, out, _ = dragoman("predict", run, given="ab\n\nb\u2028a\nba".encode())
+    assert code == 0
+    lines = out.split("\n")[:-1]
+    assert len(lines) == 4
+    assert (lines[0], lines[1], lines[3]) == ("AB", "", "BA")
+
+
+def test_predict_reads_files_of_several_kinds(run, tmp_path):
+    plain, packed, listed = tmp_path / "x.txt", tmp_path / "x.txt.gz", tmp_path / "x.jsonl"
+    plain.write_bytes(b"ab\r\nba\n")
+    packed.write_bytes(gzip.compress(b"ab\nba\n"))
+    listed.write_text('{"source": "ab"}\n{"source": "ba"}\n', "utf-8")
+    for path in (plain, packed, listed):
+        assert dragoman("predict", run, path)[:2] == (0, "AB\nBA\n"), path
+
+
+def test_predict_gives_n_best_and_json(run):
+    code, out, _ = dragoman("predict", run, "--nbest", 2, given=b"ab\n")
+    rows = [line.split("\t") for line in out.split("\n")[:-1]]
+    assert code == 0
+    assert len(rows) == 2
+    assert rows[0][1] == "AB"
+    assert float(rows[0][0]) >= float(rows[1][0])
+    code, out, _ = dragoman("predict", run, "--json", "--beam", 1, given=b"ab\n")
+    answer = json.loads(out)["answers"][0]
+    assert answer["answer"] == "AB"
+    assert len(answer["log_probs"]) == 3
+
+
+def test_predict_takes_overrides_and_a_prefix(run):
+    assert dragoman("predict", run, "decoding.method=greedy", given=b"ab\n")[1] == "AB\n"
+    assert dragoman("predict", run, "--prefix", "BB", given=b"ab\n")[1].startswith("BB")
+    code, _, said = dragoman("predict", run, "decoding.bean=3", given=b"ab\n")
+    assert code == 2
+    assert "beam" in said
+    assert "Traceback" not in said
+
+
+def test_a_reader_that_leaves_is_no_fault(run):
+    command = f"yes ab | head -n 3000 | {sys.executable} -m dragoman predict {run} | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "AB\n"
+    assert done.stderr == ""
+
+
+def test_a_bad_line_is_named_after_the_answers_before_it(run):
+    code, out, said = dragoman("predict", run, given=b"ab\n\xff\xfe\n")
+    assert code == 2
+    assert "standard input:2" in said
+    assert "Traceback" not in said
+    assert out in ("", "AB\n")
+
+
+def test_score_prints_log_probabilities(run, folder):
+    code, out, _ = dragoman("score", run, folder / "dev.tsv")
+    assert code == 0
+    rows = [line.split("\t") for line in out.split("\n")[:-1]]
+    assert [row[1] for row in rows] == [word.upper() for word in WORDS]
+    assert all(-5 < float(row[0]) <= 0 for row in rows)
+    code, _, said = dragoman("score", run)
+    assert code == 2
+    assert "--source" in said
+
+
+def test_evaluate_writes_scores_with_intervals_and_predictions(run, folder):
+    code, out, _ = dragoman("evaluate", run)
+    assert code == 0
+    assert "exact_match" in out
+    scores = json.loads((run / "evaluation" / "test" / "scores.json").read_text("utf-8"))
+    assert scores
+    predictions = (run / "evaluation" / "test" / "predictions.jsonl").read_text("utf-8").splitlines()
+    assert len(predictions) == len(WORDS)
+    source, target = folder / "s.txt", folder / "t.txt"
+    source.write_text("ab\nba\n", "utf-8")
+    target.write_text("AB\nXX\n", "utf-8")
+    code, out, _ = dragoman("evaluate", run, "--source", source, "--target", target, "--json")
+    assert code == 0
+    assert "50.0" in out
+
+
+def test_check_finds_a_whole_bundle_right_and_a_damaged_one_wrong(run, tmp_path):
+    assert dragoman("check", run)[0] == 0
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", run, copy], check=True)
+    weights = copy / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(bytes(content))
+    for verb in ("check", "predict"):
+        code, _, said = dragoman(verb, copy, given=b"ab\n")
+        assert code == 2
+        assert "weights.safetensors" in said
+        assert "Traceback" not in said
+
+
+def test_check_prints_a_recipe_with_every_default(folder):
+    code, out, _ = dragoman("check", "tiny.yaml", "training.max_steps=7", folder=folder)
+    assert code == 0
+    assert "max_steps: 7" in out
+    assert "label_smoothing" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hints"),
+    [
+        (["train", "missing.yaml"], ["missing.yaml"]),
+        (["train", "tiny.yaml", "training.maxsteps=3"], ["maxsteps", "max_steps"]),
+        (["train", "tiny.yaml", "pairs.tsv"], ["pairs.tsv", "key=value"]),
+        (["predict", "nowhere"], ["nowhere"]),
+        (["predict", "runs/tiny", "missing.txt"], ["missing.txt"]),
+        (["predict", "runs/tiny", "--device", "gpu"], ["--device", "gpu"]),
+        (["evaluate", "runs/tiny", "--split", "tset"], ["tset"]),
+        (["evaluate", "runs/tiny", "--source", "pairs.tsv"], ["--target"]),
+        (["tarin", "tiny.yaml"], ["tarin"]),
+    ],
+)
+def test_a_persons_fault_is_one_message_and_exit_code_2(folder, arguments, hints):
+    code, _, said = dragoman(*arguments, folder=folder)
+    assert code == 2
+    assert "Traceback" not in said
+    for hint in hints:
+        assert hint in said
+
+
+def test_debug_shows_the_traceback(folder):
+    code, _, said = dragoman("train", "missing.yaml", "--debug", folder=folder)
+    assert code != 0
+    assert "Traceback" in said
+
+
+def test_sigterm_saves_says_how_to_continue_and_leaves_with_4(folder):
+    arguments = ["train", "tiny.yaml", "run=runs/stopped", "training.max_steps=100000"]
+    command = [sys.executable, "-m", "dragoman", *arguments]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    log = folder / "runs" / "stopped" / "log.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and '"train"' in log.read_text("utf-8")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "dragoman train" in said
+    assert any((folder / "runs" / "stopped" / "checkpoints").iterdir())
+
+
+def test_schema_is_json():
+    code, out, _ = dragoman("schema")
+    assert code == 0
+    assert json.loads(out)["title"]
+
+
+def test_version():
+    import dragoman as package
+
+    assert dragoman("--version")[1].strip() == f"dragoman {package.__version__}"
+
+
+def test_completion_is_offered():
+    environment = {
+        **os.environ,
+        "_DRAGOMAN_COMPLETE": "complete_bash",
+        "COMP_WORDS": "dragoman pre",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run([sys.executable, "-m", "dragoman"], env=environment, capture_output=True, text=True)
+    assert "predict" in done.stdout
