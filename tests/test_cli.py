@@ -19,7 +19,8 @@ target: {kind: characters}
 model:
   encoder: {kind: gru, width: 32, dropout: 0.0}
   decoder: {kind: gru, width: 32, dropout: 0.0}
-training: {max_steps: 150, batch_tokens: 256, validate_every: 150, checkpoint_every: 50, threads: 1, log_every: 50,
+training: {max_steps: 150, batch_tokens: 256, validate_every: 150, checkpoint_every: 50, threads: 1,
+  log_every: 50,
   optimizer: {kind: adam, learning_rate: 0.01}, schedule: {kind: constant}}
 decoding: {method: beam, beam: 3}
 evaluation: {metrics: [exact_match, cer], bootstrap_samples: 100}

@@ -232,7 +232,7 @@ def test_early_stopping_ends_the_run_with_the_best_weights(recipe_of):
 def test_a_watched_metric_that_rises_picks_the_highest(recipe_of):
     recipe = recipe_of(validate_every=1, watch="chrf", evaluation={"metrics": ["chrf"]})
     train(recipe, say=quiet)
-    found = [line["chrf"] for line in log_of(recipe, "validation")]
+    found = [line["metrics"]["chrf"] for line in log_of(recipe, "validation")]
     assert log_of(recipe, "end")[0]["best_step"] == found.index(max(found)) + 1
 
 

@@ -33,7 +33,7 @@ def learning_curve(log: Path, out: Path) -> None:
     validations = [row for row in rows if row["kind"] == "validation"]
     if not steps:
         raise DataError(f"{log}: no training step to draw; the run has not started")
-    labels = sorted({label for row in validations for label in row.get("metrics", {})})
+    labels = sorted({label for row in validations for label in row["metrics"]})
     figure, panels = _figure(1, 1 + len(labels), 4.2 * (1 + len(labels)), 3.2)
     _line(panels[0], steps, [row["loss"] for row in steps], "training", INK)
     if validations:

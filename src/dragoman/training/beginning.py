@@ -73,6 +73,8 @@ def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared:
     model = _fresh_model(recipe, prepared, device)
     training = recipe.training
     stream = BatchStream(prepared.train, prepared.codecs, recipe, recipe.training.batch_tokens, sampling=True)
+    expected = stream.statistics
+    teller.say(f"an epoch is about {expected.steps_in_epoch:,} batches, {expected.fill:.1%} of each real")
     return Run(
         recipe=recipe,
         folder=folder,

@@ -133,7 +133,9 @@ class Run:
             best_metrics=found if is_best else self.state.best_metrics,
             seconds=self.elapsed(),
         )
-        self.log.write("validation", self.state, {**found, "is_best": is_best, "seconds": self.state.seconds})
+        scores = {label: value for label, value in found.items() if label != "loss"}
+        fields = {"loss": found["loss"], "metrics": scores, "is_best": is_best, "seconds": self.state.seconds}
+        self.log.write("validation", self.state, fields)
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in found.items())
         self.teller.say(f"step {step:,}  validation  {numbers}{'  (best)' if is_best else ''}")
 
