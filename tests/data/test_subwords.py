@@ -87,7 +87,7 @@ def test_characters_without_coverage_fall_back_to_bytes():
 
 def test_a_file_that_is_no_model_is_refused():
     with pytest.raises(DataError, match="is not a SentencePiece model"):
-        SubwordUnits(b"nothing", 0.0)
+        SubwordUnits(b"nothing", "bpe", 0.0)
 
 
 def recipe(**changes):

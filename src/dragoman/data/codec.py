@@ -184,7 +184,7 @@ def _load_units(section: Section, content: dict[str, Any], folder: Path) -> Unit
         case Words():
             return WordUnits(_strings(content, "symbols"), section.separator)
         case Subwords():
-            return SubwordUnits((folder / MODEL_FILE).read_bytes(), section.sampling)
+            return SubwordUnits((folder / MODEL_FILE).read_bytes(), section.kind, section.sampling)
 
 
 def _strings(content: dict[str, Any], key: str) -> list[str]:

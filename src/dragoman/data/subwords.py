@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import sentencepiece
 
+from dragoman.data.sampling import Sampler
 from dragoman.errors import DataError
 from dragoman.recipe.data import Subwords
 from dragoman.records import BOS, CONTROL_SYMBOLS, EOS, PAD, UNKNOWN
@@ -26,22 +27,18 @@ _TRAINING_PIECE = 4096
 """Longer texts are learnt from in pieces of this many characters: some trainers count in 16 bits."""
 _THREADS = 4
 """Fixed, because sums of the unigram trainer are rounded differently with another number of threads."""
-_SEEDS = 2**32
 _ESCAPE = "\ue000"
 # SentencePiece writes U+2581 for a space and keeps U+2585 for itself; a text that has them itself needs
 # other signs.
 _ESCAPED = str.maketrans({_ESCAPE: _ESCAPE + "0", "\u2581": _ESCAPE + "1", "\u2585": _ESCAPE + "2"})
 _UNESCAPED = {"0": _ESCAPE, "1": "\u2581", "2": "\u2585"}
 _HAS_ESCAPE = re.compile(f"{_ESCAPE}([012])")
-# The generator of sampled segmentations belongs to the library, not to us: nobody may come between seed and
-# use.
-_SEEDED = threading.Lock()
 
 
 class SubwordUnits:
     """Pieces of a SentencePiece model."""
 
-    def __init__(self, model: bytes, sampling: float) -> None:
+    def __init__(self, model: bytes, kind: Literal["bpe", "unigram"], sampling: float) -> None:
         """Read a model; DataError if it is none of ours."""
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
@@ -53,7 +50,7 @@ class SubwordUnits:
                 f"{MODEL_FILE}: expected {', '.join(CONTROL_SYMBOLS)} as ids 0 to 3, found {found}"
             )
         self._model = model
-        self._sampling = sampling
+        self._sampler = _sampler(self._processor, kind, sampling) if sampling else None
         self.end: int = self._processor.get_piece_size()
 
     def tidy(self, text: str) -> str:
@@ -63,13 +60,9 @@ class SubwordUnits:
     def cut(self, text: str, seed: int | None) -> list[int]:
         """Return the ids of the pieces: the best segmentation, or with a seed and `sampling` a random one."""
         text = text.translate(_ESCAPED)
-        if seed is None or not self._sampling:
+        if seed is None or self._sampler is None:
             return list(self._processor.encode(text))
-        with _SEEDED:
-            sentencepiece.set_random_generator_seed(seed % _SEEDS)
-            return list(
-                self._processor.encode(text, enable_sampling=True, alpha=self._sampling, nbest_size=-1)
-            )
+        return self._sampler.cut(self._processor.normalize(text), seed)
 
     def join(self, tokens: Sequence[int]) -> str:
         """Write the pieces one after another; bytes that are not UTF-8 become U+FFFD."""
@@ -85,6 +78,18 @@ class SubwordUnits:
         """Write the model beside codec.json."""
         (folder / MODEL_FILE).write_bytes(self._model)
         return {}
+
+
+def _sampler(
+    processor: sentencepiece.SentencePieceProcessor, kind: Literal["bpe", "unigram"], amount: float
+) -> Sampler:
+    ids = {processor.id_to_piece(token): token for token in range(processor.get_piece_size())}
+    scores = {
+        piece: processor.get_score(token)
+        for piece, token in ids.items()
+        if not (processor.is_control(token) or processor.is_unknown(token) or processor.is_byte(token))
+    }
+    return Sampler(kind, amount, scores, ids)
 
 
 def learn_subwords(
@@ -122,7 +127,7 @@ def learn_subwords(
         )
     except RuntimeError as error:
         raise DataError(_why(section, texts, where, error)) from error
-    units = SubwordUnits(model.getvalue(), section.sampling)
+    units = SubwordUnits(model.getvalue(), section.kind, section.sampling)
     if units.end < section.size:
         say(
             f"{where}.size: lowered from {section.size:,} to {units.end:,}, "
