@@ -52,7 +52,7 @@ def test_samples_are_distributed_as_sentencepieces_own(kind, sampling, tmp_path)
     ours = Counter(tuple(units.cut(text, seed)) for seed in range(draws))
     cut = [processor.encode(text, enable_sampling=True, alpha=sampling, nbest_size=-1) for _ in range(draws)]
     theirs = Counter(map(tuple, cut))
-    # SentencePiece's draws have no seed that repeats: bounds are six standard errors wide, so as not to flake.
+    # SentencePiece's draws have no seed that repeats: bounds are six standard errors wide, not to flake.
     for tokens, count in theirs.most_common(5):
         assert abs(ours[tokens] - count) < 6 * (count + ours[tokens]) ** 0.5, tokens
     lengths = [[len(tokens) for tokens in found.elements()] for found in (ours, theirs)]
