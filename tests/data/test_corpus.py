@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dragoman.data.corpus import read_corpus
@@ -366,6 +366,8 @@ class TestRoundTrip:
         path = tmp_path_factory.mktemp("data", numbered=True) / "a.csv"
         with path.open("w", encoding="utf-8-sig", newline="") as file:
             csv.writer(file, lineterminator=ending, quoting=quoting).writerows(rows)
+        # A carriage return that nobody quoted, before a line feed, belongs to the line's end.
+        assume(quoting == csv.QUOTE_ALL or not any(target.endswith("\r") for _, target in rows))
         assert pairs(CSV, path.parent) == rows
 
     @settings(deadline=None)

@@ -34,8 +34,8 @@ from dragoman.recipe.data import Codec as CodecSection
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example, Port, Value
 
-SAMPLE = 1_000_000
-"""Codecs are learnt from at most this many examples."""
+SAMPLE = 200_000
+"""Subwords are learnt from at most this many texts; characters and words are counted in all of them."""
 _SAMPLE_SEED = 20_11
 """Fixed: vocabularies do not depend on the seed of a run, so that runs with several seeds can share them."""
 
@@ -88,35 +88,28 @@ def _silent(message: str) -> None:
 def learn_codecs(
     recipe: Recipe, examples: Callable[[], Iterable[Example]], say: Callable[[str], None] = _silent
 ) -> Codecs:
-    """Learn the codecs of a recipe from examples: all of them, or a stable sample of 1,000,000.
+    """Learn the codecs of a recipe from examples, in one pass and in memory that does not grow with them.
 
     `say` hears where a vocabulary comes out smaller than the recipe wants it.
     """
-    sample = _sample_of(examples())
-    sources = [source for source, _ in sample]
-    targets = [target for _, targets in sample for target in targets]
-    if recipe.joint_vocabulary:
-        codec = learn_codec(recipe.source, sources + targets, "source", say)
-        return Codecs(codec, codec)
-    return Codecs(
-        learn_codec(recipe.source, sources, "source", say), learn_codec(recipe.target, targets, "target", say)
-    )
+    source = _Learner(recipe.source, "source")
+    target = source if recipe.joint_vocabulary else _Learner(recipe.target, "target")
+    for example in examples():
+        source.hear(example.source)
+        for value in example.targets:
+            target.hear(value)
+    learnt = source.learnt(say)
+    return Codecs(learnt, learnt if target is source else target.learnt(say))
 
 
 def learn_codec(
     section: Section, values: Iterable[Value], where: str, say: Callable[[str], None] = _silent
 ) -> TextCodec:
     """Learn one codec from raw values, but those it cannot take; `where` names its section in messages."""
-    texts: list[str] = []
-    features: Counter[str] = Counter()
+    learner = _Learner(section, where)
     for value in values:
-        try:
-            text, symbols = split_features(section, value)
-        except DataError:
-            continue
-        texts.append(normalise_text(section, text))
-        features.update(symbols or ())
-    return TextCodec(section, _learn_units(section, texts, where, say), most_frequent(features))
+        learner.hear(value)
+    return learner.learnt(say)
 
 
 def load_codec(folder: Path) -> Codec:
@@ -136,32 +129,59 @@ def load_codec(folder: Path) -> Codec:
         raise DataError(f"{path}: not a complete codec: {error}") from error
 
 
-def _sample_of(examples: Iterable[Example]) -> list[tuple[str, tuple[str, ...]]]:
-    """Keep a uniform sample of bounded size (reservoir sampling, Vitter 1985)."""
-    kept: list[tuple[str, tuple[str, ...]]] = []
-    numbers = random.Random(_SAMPLE_SEED)
-    for seen, example in enumerate(examples):
-        pair = (example.source, example.targets)
-        if seen < SAMPLE:
-            kept.append(pair)
-        elif (place := int(numbers.random() * (seen + 1))) < SAMPLE:
-            kept[place] = pair
-    return kept
+class _Learner:
+    """Hears values one by one and keeps what their codec is made of: counts, or a uniform sample of texts."""
 
-
-def _learn_units(section: Section, texts: list[str], where: str, say: Callable[[str], None]) -> Units:
-    match section:
-        case Characters():
-            counts = Counter(character for text in texts for character in text)
-            return CharacterUnits(most_frequent(counts, section.min_count))
-        case Bytes():
-            return ByteUnits()
-        case Words():
+    def __init__(self, section: Section, where: str) -> None:
+        self._section, self._where = section, where
+        self._features: Counter[str] = Counter()
+        self._symbols: Counter[str] = Counter()
+        self._texts: list[str] = []
+        self._heard = 0
+        self._numbers = random.Random(_SAMPLE_SEED)
+        if isinstance(section, Words):
             _check_separator(section, where)
-            counts = Counter(word for text in texts for word in words_of(text, section.separator))
-            return WordUnits(most_frequent(counts, section.min_count, section.size), section.separator)
-        case Subwords():
-            return learn_subwords(section, texts, where, say)
+
+    def hear(self, value: Value) -> None:
+        """Count a value; one that the codec cannot take is left out."""
+        try:
+            text, features = split_features(self._section, value)
+        except DataError:
+            return
+        text = normalise_text(self._section, text)
+        self._features.update(features or ())
+        match self._section:
+            case Characters():
+                self._symbols.update(text)
+            case Words(separator=separator):
+                self._symbols.update(words_of(text, separator))
+            case Bytes():
+                pass
+            case Subwords():
+                self._sample(text)
+
+    def learnt(self, say: Callable[[str], None]) -> TextCodec:
+        """Return the codec."""
+        return TextCodec(self._section, self._units(say), most_frequent(self._features))
+
+    def _sample(self, text: str) -> None:
+        """Keep a uniform sample of bounded size (reservoir sampling, Vitter 1985)."""
+        if self._heard < SAMPLE:
+            self._texts.append(text)
+        elif (place := int(self._numbers.random() * (self._heard + 1))) < SAMPLE:
+            self._texts[place] = text
+        self._heard += 1
+
+    def _units(self, say: Callable[[str], None]) -> Units:
+        match self._section:
+            case Characters(min_count=least):
+                return CharacterUnits(most_frequent(self._symbols, least))
+            case Bytes():
+                return ByteUnits()
+            case Words(min_count=least, size=size, separator=separator):
+                return WordUnits(most_frequent(self._symbols, least, size), separator)
+            case Subwords():
+                return learn_subwords(self._section, self._texts, self._where, say)
 
 
 def _check_separator(section: Words, where: str) -> None:

@@ -31,7 +31,7 @@ from dragoman.recipe.sections import Recipe
 from dragoman.records import UNKNOWN, Example, Value
 
 REJECTED_FILE = "rejected.jsonl"
-_FORMAT = 1
+_FORMAT = 2
 """Part of the key: raise it when the same files would be prepared differently."""
 _MARKER = "prepared.json"
 _ABANDONED_SECONDS = 24 * 3600
