@@ -122,6 +122,11 @@ def test_weights_are_float32_whatever_the_model_was(tmp_path):
     assert next(load_bundle(tmp_path, "cpu").model.parameters()).dtype == torch.float32
 
 
+def test_whoever_may_read_the_recipe_may_read_the_weights(saved):
+    modes = {(saved / name).stat().st_mode for name in ("recipe.yaml", "weights.safetensors")}
+    assert len(modes) == 1
+
+
 def test_loading_leaves_the_random_numbers_alone(saved):
     torch.manual_seed(5)
     wanted = torch.rand(3)

@@ -116,6 +116,7 @@ def _write_files(
     }
     save_file(weights, stage / WEIGHTS)
     _write(stage / RECIPE, dump_recipe(bundle.recipe))
+    (stage / WEIGHTS).chmod((stage / RECIPE).stat().st_mode)  # safetensors lets nobody else read them
     for side, codec in (("source", bundle.codecs.source), ("target", bundle.codecs.target)):
         (stage / CODECS / side).mkdir(parents=True)
         codec.save(stage / CODECS / side)
