@@ -72,7 +72,7 @@ class InverseSqrt(Section):
     """Falls with the square root of the step after a linear warm-up (Vaswani et al. 2017)."""
 
     kind: Literal["inverse_sqrt"]
-    warmup_steps: int = Field(4000, ge=1)
+    warmup_steps: int = Field(1000, ge=1)
 
 
 class Decay(Section):
