@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import random
 from collections import defaultdict
 
 from dragoman.demo import dates
@@ -37,23 +38,23 @@ def test_the_same_seed_writes_the_same_dates():
     assert list(itertools.islice(dates.written_dates(6), 100)) != SOME[:100]
 
 
-def test_some_dates_are_mistyped_and_some_stand_in_other_digits():
-    clean = {text for text in (date.text for date in SOME) if text.isascii()}
+def test_some_dates_stand_in_other_digits():
     assert any(any(c.isdigit() and not c.isascii() for c in date.text) for date in SOME)
-    names = {
-        "january",
-        "february",
-        "march",
-        "april",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    }
-    english = [date.text.lower() for date in SOME if date.language == "English" and len(date.text) > 14]
-    assert any(not any(name in text for name in names) for text in english)
-    assert clean
+
+
+def test_a_typing_error_changes_one_letter_and_no_digit():
+    written = "le 3 septembre 2021"
+    typed = [dates._mistype(written, random.Random(seed)) for seed in range(60)]
+    assert all(abs(len(text) - len(written)) <= 1 for text in typed)
+    assert all([c for c in text if c.isdigit()] == list("32021") for text in typed)
+    assert sum(text != written for text in typed) > 50
+
+
+def test_as_many_dates_are_mistyped_as_it_says(monkeypatch):
+    mistyped = []
+    monkeypatch.setattr(dates, "_mistype", lambda text, rng: mistyped.append(text) or text)
+    list(itertools.islice(dates.written_dates(5), 3000))
+    assert 0.6 * dates.TYPING_ERROR_SHARE < len(mistyped) / 3000 < 1.4 * dates.TYPING_ERROR_SHARE
 
 
 def test_splits_share_no_source(tmp_path):
