@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from dragoman.model import cross_entropy as module
 from dragoman.model.cross_entropy import cross_entropy, reference_cross_entropy
@@ -79,19 +81,42 @@ def test_unlikely_targets_keep_their_loss():
     assert nll.item() == 2000
 
 
-def test_the_logits_of_all_positions_never_exist(monkeypatch):
+class _Largest(TorchDispatchMode):
+    """Remembers the size of the largest tensor that any operation returned."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return result
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_logits_of_all_positions_never_exist(monkeypatch, smoothing):
     monkeypatch.setitem(module.CHUNK_LOGITS, "cpu", 8 * 500)
-    linear, seen = module.F.linear, []
-
-    def watched(*operands):
-        logits = linear(*operands)
-        seen.append(logits.numel())
-        return logits
-
-    monkeypatch.setattr(module.F, "linear", watched)
     outputs, weight = torch.randn(401, 4), torch.randn(500, 4, requires_grad=True)
-    cross_entropy(outputs, weight, None, torch.randint(1, 500, (401,)), 0.1)[0].backward()
-    assert seen == [8 * 500] * 50 + [500]
+    with _Largest() as largest:
+        cross_entropy(outputs, weight, None, torch.randint(1, 500, (401,)), smoothing)[0].backward()
+    assert largest.elements == 8 * 500
+
+
+def test_blocks_within_chunks_change_nothing(monkeypatch):
+    monkeypatch.setitem(module.CHUNK_LOGITS, "cpu", 7 * SYMBOLS)
+    monkeypatch.setitem(module._BLOCK_LOGITS, "cpu", 3 * SYMBOLS)
+    *operands, targets = _operands()
+    total, nll = cross_entropy(*operands, targets, 0.1)
+    expected, expected_nll = reference_cross_entropy(*operands, targets, 0.1)
+    torch.testing.assert_close(total, expected, rtol=1e-13, atol=0)
+    torch.testing.assert_close(nll, expected_nll, rtol=1e-13, atol=0)
+    for found, right in zip(
+        torch.autograd.grad(total, operands), torch.autograd.grad(expected, operands), strict=True
+    ):
+        torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-14)
 
 
 def test_bf16_is_near_and_returns_float32_gradients():

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from dragoman.model.contracts import Memory
-from dragoman.model.kernels import Linear, read
+from dragoman.model.kernels import Linear
+from dragoman.model.scaled_dot import read
 from dragoman.recipe import model as recipe
 
 _HIDDEN_SCORE = -1e30

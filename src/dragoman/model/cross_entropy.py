@@ -18,7 +18,9 @@ from dragoman.model.kernels import computes_bf16
 from dragoman.records import PAD
 
 CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**27}
-"""Logits that exist at any one time: on a CPU what about fits its caches, on a GPU enough to keep it busy."""
+"""Logits that exist at any one time: enough for products at full speed."""
+_BLOCK_LOGITS = {"cpu": 2**18, "cuda": 2**27}
+"""Logits that are normalised at a time: on a CPU what fits the cache of a core."""
 
 
 def cross_entropy(
@@ -90,6 +92,27 @@ class _Gradients:
     bias_V: Tensor | None
 
 
+@dataclass(frozen=True)
+class _Room:
+    """Memory that all chunks and blocks use in turn: fresh memory costs as much as what is done in it."""
+
+    logits_CV: Tensor
+    exact_BV: Tensor
+    probs_BV: Tensor
+
+    @classmethod
+    def of(cls, positions: int, weight_VD: Tensor, product: torch.dtype) -> _Room:
+        """Take room for the chunks of this many positions."""
+        symbols, kind = len(weight_VD), "cuda" if weight_VD.is_cuda else "cpu"
+        chunk = max(1, min(positions, CHUNK_LOGITS[kind] // symbols))
+        block = max(1, min(chunk, _BLOCK_LOGITS[kind] // symbols))
+        return cls(
+            weight_VD.new_empty(chunk, symbols, dtype=product),
+            weight_VD.new_empty(block, symbols),
+            weight_VD.new_empty(block, symbols),
+        )
+
+
 def _chunked(
     outputs_XD: Tensor,
     weight_VD: Tensor,
@@ -102,27 +125,41 @@ def _chunked(
     product = torch.bfloat16 if computes_bf16(weight_VD) else weight_VD.dtype
     low_XD, low_VD = outputs_XD.to(product), weight_VD.to(product)
     nll, log_normaliser = weight_VD.new_zeros(()), weight_VD.new_zeros(())
-    for chunk in _chunks(len(targets_X), weight_VD):
-        logits_CV = F.linear(low_XD[chunk], low_VD).to(weight_VD.dtype)
-        if bias_V is not None:
-            logits_CV += bias_V
-        gold_C1 = targets_X[chunk, None]
-        gold_logits_C1 = logits_CV.gather(1, gold_C1)
-        log_probs_CV = logits_CV.log_softmax(-1)
-        gold_log_probs_C1 = log_probs_CV.gather(1, gold_C1)
-        nll -= gold_log_probs_C1.sum()
-        log_normaliser += (gold_logits_C1 - gold_log_probs_C1).sum()
-        if gradients is None:
-            continue
-        pull_CV = log_probs_CV.exp_()
-        pull_CV.scatter_add_(1, gold_C1, torch.full_like(gold_log_probs_C1, smoothing - 1))
-        if gradients.bias_V is not None:
-            gradients.bias_V.add_(pull_CV.sum(0))
-        low_CV = pull_CV.to(product)
-        gradients.outputs_XD[chunk] = low_CV @ low_VD
-        gradients.weight_VD.add_(low_CV.t() @ low_XD[chunk])
+    room = _Room.of(len(targets_X), weight_VD, product)
+    for chunk in _slices(len(targets_X), len(room.logits_CV)):
+        low_CD, gold_C1 = low_XD[chunk], targets_X[chunk, None]
+        logits_CV = torch.mm(low_CD, low_VD.t(), out=room.logits_CV[: len(low_CD)])
+        for block in _slices(len(low_CD), len(room.exact_BV)):
+            probs_BV, log_normaliser_B1, gold_logits_B1 = _normalise(
+                logits_CV[block], bias_V, gold_C1[block], room
+            )
+            nll += (log_normaliser_B1 - gold_logits_B1).sum()
+            log_normaliser += log_normaliser_B1.sum()
+            if gradients is not None:
+                pull_BV = probs_BV.scatter_add_(
+                    1, gold_C1[block], torch.full_like(gold_logits_B1, smoothing - 1)
+                )
+                if gradients.bias_V is not None:
+                    gradients.bias_V.add_(pull_BV.sum(0))
+                logits_CV[block] = pull_BV
+        if gradients is not None:
+            gradients.outputs_XD[chunk] = logits_CV @ low_VD
+            gradients.weight_VD.add_(logits_CV.t() @ low_CD)
     mean_logits = _mean_logits(outputs_XD, weight_VD, bias_V, smoothing, gradients)
     return (1 - smoothing) * nll + smoothing * (log_normaliser - mean_logits), nll
+
+
+def _normalise(
+    logits_BV: Tensor, bias_V: Tensor | None, gold_B1: Tensor, room: _Room
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return probabilities, the logarithms of their normalisers (B, 1), and the logits of targets (B, 1)."""
+    exact_BV = room.exact_BV[: len(logits_BV)].copy_(logits_BV)
+    if bias_V is not None:
+        exact_BV += bias_V
+    probs_BV = torch.softmax(exact_BV, -1, out=room.probs_BV[: len(logits_BV)])
+    # The likeliest symbol says what all were divided by: its probability is never too small for a number.
+    log_normaliser_B1 = exact_BV.amax(1, keepdim=True) - probs_BV.amax(1, keepdim=True).log()
+    return probs_BV, log_normaliser_B1, exact_BV.gather(1, gold_B1)
 
 
 def _mean_logits(
@@ -151,8 +188,5 @@ def _mean_logits(
     return mean_logits
 
 
-def _chunks(positions: int, weight_VD: Tensor) -> Iterator[slice]:
-    """Cut positions into chunks whose logits stay within CHUNK_LOGITS."""
-    limit = CHUNK_LOGITS["cuda" if weight_VD.is_cuda else "cpu"]
-    rows = max(1, limit // len(weight_VD))
-    return (slice(start, start + rows) for start in range(0, positions, rows))
+def _slices(length: int, step: int) -> Iterator[slice]:
+    return (slice(start, start + step) for start in range(0, length, step))

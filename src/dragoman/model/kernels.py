@@ -1,13 +1,13 @@
 """The pieces that decide how fast a model computes, as plain functions with a simple reference beside each.
 
-Shapes: B batch, H heads, T target (query) steps, S source (key) steps, E width of a head.
 Tests hold each piece and its `reference_...` together. All of them work in float64 too, for tests of
-exactness. `cross_entropy.py` has the largest of these pieces.
+exactness. `cross_entropy.py` and `scaled_dot.py` have the largest of these pieces.
 """
 
 from __future__ import annotations
 
-import math
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +23,9 @@ Precision = Literal["fp32", "bf16"]
 
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 """Flags of /proc/cpuinfo that say that a processor multiplies bfloat16 in hardware."""
-HIDDEN_SCORE = -1e9
-"""Attention score of what is masked: its weight is exactly zero, and a row without any is not NaN."""
-LONG_ATTENTION = 192 * 192
-"""Scores a head from which fused attention is faster on a CPU; measured between 128 x 128 and 256 x 256."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Numbers of glibc's `mallopt`: free memory that is handed back, and size of blocks that are mapped alone."""
+_HELD_BYTES = 2**30
 
 
 # --- precision
@@ -80,6 +79,21 @@ def computes_bf16(weight: Tensor) -> bool:
     )
 
 
+# --- memory
+def hold_memory() -> None:
+    """Keep what is freed for what comes next, where the C library lets itself be told (glibc).
+
+    By default it hands large blocks back to the system at once, and every step of a training takes them anew,
+    page by page. Returns nothing and does nothing elsewhere.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    tell = getattr(ctypes.CDLL(None), "mallopt", None)
+    if tell is not None:
+        tell(_M_MMAP_THRESHOLD, _HELD_BYTES)
+        tell(_M_TRIM_THRESHOLD, _HELD_BYTES)
+
+
 # --- linear
 Linear = nn.Linear
 """The linear map of every part: autocast runs it in bf16 under `compute`, returning bfloat16.
@@ -91,19 +105,19 @@ half as fast on the few of a decoding step.
 
 # --- dropout
 class _Masked(torch.autograd.Function):
-    """Zero what a mask of zeros and scales hides; the mask is kept in one byte an element."""
+    """Zero what a mask of zeros and ones hides, and scale the rest."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, keep: Tensor, scale: float) -> Tensor:
-        ctx.save_for_backward(keep)
+    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(kept)
         ctx.scale = scale
-        return torch.mul(x, keep).mul_(scale)
+        return torch.mul(x, kept).mul_(scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (keep,) = ctx.saved_tensors
-        return torch.mul(gradient, keep).mul_(ctx.scale), None, None
+        (kept,) = ctx.saved_tensors
+        return torch.mul(gradient, kept).mul_(ctx.scale), None, None
 
 
 def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
@@ -117,26 +131,30 @@ def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, probability, training=True)
-    keep, scale = _keep(x.shape, probability)
-    dropped: Tensor = _Masked.apply(x, keep, scale)  # type: ignore[no-untyped-call]
+    dropped: Tensor = _Masked.apply(x, *draw_kept(x.shape, probability, x.dtype))  # type: ignore[no-untyped-call]
     return dropped
 
 
 def reference_dropout(x: Tensor, probability: float) -> Tensor:
     """Do as `dropout` does in training, from the same draws."""
-    keep, scale = _keep(x.shape, probability)
-    return x * keep.to(x.dtype) * scale
+    kept, scale = draw_kept(x.shape, probability, x.dtype)
+    return x * kept * scale
 
 
-def _keep(shape: torch.Size, probability: float) -> tuple[Tensor, float]:
-    """Draw which elements stay, and say what to multiply them with."""
+def draw_kept(shape: torch.Size, probability: float, dtype: torch.dtype) -> tuple[Tensor, float]:
+    """Draw on the CPU which elements stay (1) and which go (0), and say what to multiply the first with.
+
+    The mask has the type of what it is multiplied with: products of two types cost a CPU many times more.
+    """
     elements, levels = shape.numel(), 2**16
     dropped_levels = min(round(probability * levels), levels - 1)
     # From the lowest number on: by default random_ leaves out the sign bit, and every fourth draw is
     # lopsided.
     draws = torch.empty(-(-elements // 4), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
     draws_of_16_bits = draws.view(torch.int16)[:elements].view(shape)
-    return draws_of_16_bits >= dropped_levels - levels // 2, levels / (levels - dropped_levels)
+    kept = torch.empty(shape, dtype=dtype)
+    torch.ge(draws_of_16_bits, dropped_levels - levels // 2, out=kept)
+    return kept, levels / (levels - dropped_levels)
 
 
 class Dropout(nn.Module):
@@ -155,81 +173,32 @@ class Dropout(nn.Module):
         return f"{self.probability}"
 
 
-# --- attention
-def attend(
-    query_BHTE: Tensor,
-    keys_BHSE: Tensor,
-    values_BHSE: Tensor,
-    mask: Tensor | None = None,
-    causal: bool = False,
-    dropout_probability: float = 0.0,
-) -> Tensor:
-    """Return softmax(QKᵀ/√E)V (B, H, T, E) (Vaswani et al. 2017).
+# --- the path around a sublayer
+class _AddDropped(torch.autograd.Function):
+    """x + dropout(y), where y may be narrower than x."""
 
-    `mask` broadcasts to (B, H, T, S), True = may be read. `causal` lets the last query read every key, the
-    one before all but the last, and so on. Short sequences on a CPU run as plain products in float32, others
-    through torch's fused attention.
-    """
-    steps, keys = query_BHTE.shape[-2], keys_BHSE.shape[-2]
-    if query_BHTE.device.type == "cpu" and steps * keys < LONG_ATTENTION:
-        weights_BHTS = attention_weights(query_BHTE, keys_BHSE, mask, causal)
-        return read(dropout(weights_BHTS, dropout_probability, training=True), values_BHSE)
-    square = causal and mask is None and steps == keys
-    return F.scaled_dot_product_attention(
-        query_BHTE,
-        keys_BHSE,
-        values_BHSE,
-        attn_mask=None if square else _both(mask, causal, steps, keys, query_BHTE.device),
-        dropout_p=dropout_probability,
-        is_causal=square,
-    )
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, kept: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(kept)
+        ctx.scale = scale
+        return torch.mul(y, kept).to(x.dtype).mul_(scale).add_(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (kept,) = ctx.saved_tensors
+        return gradient, torch.mul(gradient.to(kept.dtype), kept).mul_(ctx.scale), None, None
 
 
-def attention_weights(
-    query_BHTE: Tensor, keys_BHSE: Tensor, mask: Tensor | None = None, causal: bool = False
-) -> Tensor:
-    """Return softmax(QKᵀ/√E) (B, H, T, S), at least in float32; see `attend`."""
-    scale = 1 / math.sqrt(query_BHTE.shape[-1])
-    with torch.autocast(query_BHTE.device.type, enabled=False):
-        scores_BHTS = (_precise(query_BHTE) * scale) @ _precise(keys_BHSE).transpose(-1, -2)
-        allowed = _both(mask, causal, query_BHTE.shape[-2], keys_BHSE.shape[-2], query_BHTE.device)
-        if allowed is not None:
-            scores_BHTS = scores_BHTS + torch.where(allowed, 0.0, HIDDEN_SCORE)
-        return scores_BHTS.softmax(-1)
+def add_dropped(x: Tensor, y: Tensor, probability: float, training: bool) -> Tensor:
+    """Return x + dropout(y) in the type of x, with fewer passes than one by one; see `dropout`."""
+    if not training or probability == 0 or y.numel() == 0 or y.device.type != "cpu":
+        return x + dropout(y, probability, training).to(x.dtype)
+    kept, scale = draw_kept(y.shape, probability, y.dtype)
+    added: Tensor = _AddDropped.apply(x, y, kept, scale)  # type: ignore[no-untyped-call]
+    return added
 
 
-def read(weights_BHTS: Tensor, values_BHSE: Tensor) -> Tensor:
-    """Return the weighted sums of values (B, H, T, E), at least in float32."""
-    with torch.autocast(weights_BHTS.device.type, enabled=False):
-        return weights_BHTS @ _precise(values_BHSE)
-
-
-def reference_attend(
-    query_BHTE: Tensor,
-    keys_BHSE: Tensor,
-    values_BHSE: Tensor,
-    mask: Tensor | None = None,
-    causal: bool = False,
-) -> Tensor:
-    """Compute `attend` without dropout, step by step."""
-    steps, keys = query_BHTE.shape[-2], keys_BHSE.shape[-2]
-    scores_BHTS = torch.einsum("bhte,bhse->bhts", query_BHTE, keys_BHSE) / math.sqrt(query_BHTE.shape[-1])
-    if mask is not None:
-        scores_BHTS = scores_BHTS.masked_fill(~mask, -math.inf)
-    if causal:
-        future_TS = torch.arange(keys) > torch.arange(keys - steps, keys)[:, None]
-        scores_BHTS = scores_BHTS.masked_fill(future_TS, -math.inf)
-    return torch.einsum("bhts,bhse->bhte", scores_BHTS.softmax(-1), values_BHSE)
-
-
-def _precise(x: Tensor) -> Tensor:
-    """Widen bfloat16 to float32; short products in bf16 cost more than they save, and lose digits."""
-    return x.float() if x.dtype is torch.bfloat16 else x
-
-
-def _both(mask: Tensor | None, causal: bool, steps: int, keys: int, device: torch.device) -> Tensor | None:
-    """Join a mask with the causal one; a single query is the last and may read everything."""
-    if not causal or steps == 1:
-        return mask
-    past_TS = torch.ones(steps, keys, dtype=torch.bool, device=device).tril(keys - steps)
-    return past_TS if mask is None else mask & past_TS
+def reference_add_dropped(x: Tensor, y: Tensor, probability: float) -> Tensor:
+    """Do as `add_dropped` does in training, from the same draws."""
+    return x + reference_dropout(y, probability).to(x.dtype)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
-from dragoman.model.kernels import Dropout, Linear, attend, attention_weights, dropout, read
+from dragoman.model.kernels import Dropout, Linear, add_dropped, dropout
 from dragoman.model.positions import Rotation
+from dragoman.model.scaled_dot import attend, attention_weights, read
 from dragoman.recipe.model import Transformer
 
 NORM_EPSILON = {"layer": 1e-5, "rms": 1e-6}
@@ -50,7 +51,7 @@ class Residual(nn.Module):
     def __init__(self, section: Transformer) -> None:
         super().__init__()
         self.norm = norm_of(section)
-        self.dropout = Dropout(section.dropout)
+        self.dropout = section.dropout
         self.norm_first = section.norm_position == "pre"
 
     def before(self, x_BTD: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ class Residual(nn.Module):
 
     def after(self, x_BTD: Tensor, written_BTD: Tensor) -> Tensor:
         """Return what the next sublayer gets."""
-        sum_BTD = x_BTD + self.dropout(written_BTD)
+        sum_BTD = add_dropped(x_BTD, written_BTD, self.dropout, self.training)
         return sum_BTD if self.norm_first else self._norm(sum_BTD)
 
     def _norm(self, x_BTD: Tensor) -> Tensor:
