@@ -6,8 +6,6 @@ exactness. `cross_entropy.py` and `scaled_dot.py` have the largest of these piec
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +21,6 @@ Precision = Literal["fp32", "bf16"]
 
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 """Flags of /proc/cpuinfo that say that a processor multiplies bfloat16 in hardware."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Numbers of glibc's `mallopt`: free memory that is handed back, and size of blocks that are mapped alone."""
-_HELD_BYTES = 2**30
 
 
 # --- precision
@@ -77,21 +72,6 @@ def computes_bf16(weight: Tensor) -> bool:
         and torch.is_autocast_enabled(kind)
         and torch.get_autocast_dtype(kind) is torch.bfloat16
     )
-
-
-# --- memory
-def hold_memory() -> None:
-    """Keep what is freed for what comes next, where the C library lets itself be told (glibc).
-
-    By default it hands large blocks back to the system at once, and every step of a training takes them anew,
-    page by page. Returns nothing and does nothing elsewhere.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    tell = getattr(ctypes.CDLL(None), "mallopt", None)
-    if tell is not None:
-        tell(_M_MMAP_THRESHOLD, _HELD_BYTES)
-        tell(_M_TRIM_THRESHOLD, _HELD_BYTES)
 
 
 # --- linear

@@ -14,7 +14,6 @@ import torch
 
 from dragoman.bundle import Bundle
 from dragoman.errors import Interrupted
-from dragoman.model.kernels import hold_memory
 from dragoman.recipe.sections import Recipe
 from dragoman.training.beginning import begun
 from dragoman.training.finishing import finish
@@ -38,7 +37,6 @@ def train(recipe: Recipe, *, say: Callable[[str], None] | None = None) -> Bundle
         finished = finished_bundle(recipe, folder, teller.say)
         if finished is not None:
             return finished
-        hold_memory()
         with begun(recipe, folder, teller) as run:
             with listening(teller.say) as stop:
                 reason = _learn(run, stop)
