@@ -155,6 +155,37 @@ def test_evaluate_writes_scores_with_intervals_and_predictions(run, folder):
     assert "50.0" in out
 
 
+def test_runs_of_one_vocabulary_answer_together(run, folder):
+    other = folder / "runs" / "other"
+    changes = [f"run={other}", "seed=2", "model.encoder.kind=lstm", "training.max_steps=40"]
+    code, _, said = dragoman("train", "tiny.yaml", *changes, folder=folder)
+    assert code == 0, said
+    scores = []
+    for others in ((), ("--with", other), ("--with", run)):
+        code, out, said = dragoman("score", run, folder / "dev.tsv", *others)
+        assert code == 0, said
+        scores.append([float(line.split("\t")[0]) for line in out.splitlines()])
+    alone, together, twice = scores
+    assert twice == pytest.approx(alone, abs=1e-3)
+    assert together != pytest.approx(alone, abs=1e-3)
+    code, out, _ = dragoman("predict", run, "--with", other, given=b"ab\n\n")
+    assert code == 0
+    assert len(out.splitlines()) == 2
+    code, out, said = dragoman("evaluate", run, "--with", other, "--json")
+    assert code == 0, said
+    assert "exact_match" in out
+
+
+def test_runs_of_other_vocabularies_do_not_answer_together(run, folder):
+    changes = [f"run={folder / 'runs' / 'bytes'}", "target.kind=bytes", "training.max_steps=1"]
+    code, _, said = dragoman("train", "tiny.yaml", *changes, folder=folder)
+    assert code == 0, said
+    code, _, said = dragoman("predict", run, "--with", folder / "runs" / "bytes", given=b"ab\n")
+    assert code == 2
+    assert "target vocabulary" in said
+    assert "Traceback" not in said
+
+
 def test_check_finds_a_whole_bundle_right_and_a_damaged_one_wrong(run, tmp_path):
     assert dragoman("check", run)[0] == 0
     copy = tmp_path / "copy"

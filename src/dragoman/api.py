@@ -13,6 +13,7 @@ from dragoman.data.corpus import read_corpus
 from dragoman.data.prepare import read_split
 from dragoman.data.rejects import Rejects
 from dragoman.decoding.decode import decode
+from dragoman.decoding.ensemble import ensemble
 from dragoman.decoding.score import Scored
 from dragoman.decoding.score import score as score_targets
 from dragoman.decoding.selftest import selftest
@@ -83,9 +84,13 @@ def train(recipe: Recipe | str | Path, *overrides: str) -> Bundle:
     return _with_verbs(train_recipe(loaded))
 
 
-def load(folder: str | Path, device: Device = "auto") -> Bundle:
-    """Load a bundle, verifying every file; executes nothing. Raises BundleError for anything not right."""
-    return _with_verbs(load_bundle(folder, device))
+def load(folder: str | Path, device: Device = "auto", *, others: Sequence[str | Path] = ()) -> Bundle:
+    """Load a bundle, verifying every file; executes nothing. Raises BundleError for anything not right.
+
+    With `others` they answer as one: the mean of their probabilities decides at every step. They may be of
+    any kinds and sizes; raises UserError where their vocabularies are not one.
+    """
+    return _with_verbs(ensemble([load_bundle(given, device) for given in (folder, *others)]))
 
 
 def evaluate(
@@ -94,18 +99,24 @@ def evaluate(
     data: Parallel | Table | None = None,
     split: Literal["test", "dev"] = "test",
     device: Device = "auto",
+    others: Sequence[str | Path] = (),
 ) -> Report:
-    """Score a bundle on given data, or on the test (or development) set of its recipe.
+    """Score a bundle (with `others`: see `load`) on given data, or on the test or dev set of its recipe.
 
     Paths of `data` are relative to the current directory, those of the recipe to its `data.folder`.
     """
-    loaded = load(folder, device)
+    loaded = load(folder, device, others=others)
     return loaded.evaluate(read_examples(loaded.recipe, overrides, data, split), *overrides)
 
 
-def score(folder: str | Path, data: Parallel | Table, device: Device = "auto") -> Iterator[Scored]:
-    """Yield the log-probabilities (nats) that a bundle gives to the targets of some data, in order."""
-    loaded = load(folder, device)
+def score(
+    folder: str | Path, data: Parallel | Table, device: Device = "auto", *, others: Sequence[str | Path] = ()
+) -> Iterator[Scored]:
+    """Yield the log-probabilities (nats) that a bundle gives to the targets of some data, in order.
+
+    With `others`: see `load`.
+    """
+    loaded = load(folder, device, others=others)
     return loaded.score(read_corpus(data, Path.cwd(), Rejects(strict=True)))
 
 

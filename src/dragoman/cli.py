@@ -44,6 +44,10 @@ Words = Annotated[
     typer.Argument(metavar="[FILE] [KEY=VALUE]...", help="A file, and changes of the recipe for this call."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")]
+Others = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="RUN", help="A run of the same vocabulary to answer with; repeatable."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SourceFile = Annotated[str | None, typer.Option("--source", help="File with one source a line.")]
 TargetFiles = Annotated[
@@ -109,6 +113,7 @@ def predict(
     beam: Annotated[int | None, typer.Option("--beam", help="Beam size; 1 is greedy.", min=1)] = None,
     nbest: Annotated[int | None, typer.Option("--nbest", help="Answers to each input.", min=1)] = None,
     prefix: Annotated[str | None, typer.Option("--prefix", help="What every answer must begin with.")] = None,
+    others: Others = None,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -123,7 +128,7 @@ def predict(
     changes = [*changes, *_beam_changes(beam, nbest)]
     from dragoman.api import load
 
-    bundle = load(run, _device(device))
+    bundle = load(run, _device(device), others=others or ())
     several = nbest is not None
     for batch in _inputs(files):
         for prediction in bundle.predictions(batch, *changes, prefix=prefix):
@@ -138,6 +143,7 @@ def score(
     ] = None,
     source: SourceFile = None,
     target: TargetFiles = None,
+    others: Others = None,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -150,7 +156,7 @@ def score(
         raise UserError("nothing to score: give PAIRS, or --source and --target")
     from dragoman.api import score as score_pairs
 
-    for scored in score_pairs(run, data, _device(device)):
+    for scored in score_pairs(run, data, _device(device), others=others or ()):
         for value, given in zip(scored.example.targets, scored.targets, strict=True):
             if as_json:
                 row = {"id": scored.example.id, "source": scored.example.source, "target": value}
@@ -169,6 +175,7 @@ def evaluate(
     target: TargetFiles = None,
     split: Annotated[str, typer.Option("--split", help="Which set of the recipe: test or dev.")] = "test",
     out: Annotated[str | None, typer.Option("--out", help="Folder for scores and predictions.")] = None,
+    others: Others = None,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -186,7 +193,12 @@ def evaluate(
     from dragoman.evaluation.evaluate import format_scores, write_report
 
     report = evaluate_run(
-        run, *changes, data=data, split="test" if split == "test" else "dev", device=_device(device)
+        run,
+        *changes,
+        data=data,
+        split="test" if split == "test" else "dev",
+        device=_device(device),
+        others=others or (),
     )
     folder = (
         Path(out) if out else Path(run) / "evaluation" / (Path(source or files[0]).name if data else split)

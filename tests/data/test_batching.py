@@ -240,6 +240,20 @@ def test_steps_of_an_epoch_of_several_windows_are_near(small_windows):
     assert stream.steps_in_epoch == pytest.approx(len(epoch_of(stream)), rel=0.3)
 
 
+@pytest.mark.parametrize("make", [plain, sampled])
+def test_epochs_pass_evenly_and_end_whole(make, small_windows):
+    stream, passed = make(), [0.0]
+    for _, after in stream.iterate():
+        passed.append(stream.epochs_before(after))
+        if after.epoch == 2:
+            break
+    assert passed == sorted(set(passed))
+    assert passed[-1] == 2
+    assert 1.0 in passed
+    # A stream that takes up a run there says the same.
+    assert make().epochs_before(Position(1, 1, 1)) == stream.epochs_before(Position(1, 1, 1))
+
+
 @pytest.mark.parametrize("position", [Position(0, 9, 0), Position(0, 0, 10**6), Position(-1, 0, 0)])
 def test_a_position_of_other_data_is_refused(position):
     with pytest.raises(CheckpointError, match="belongs to other data"):

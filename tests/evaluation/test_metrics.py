@@ -143,7 +143,14 @@ def test_empty_references_are_no_division_by_zero(name):
     assert math.isfinite(score(name, [""], [[""]]).value)
 
 
-@pytest.mark.parametrize("name", ["bleu", "cer", "rougeL"])
+def test_a_perfect_exact_match_is_no_certainty():
+    found = score("exact_match", ["a"] * 20, [["a"]] * 20)
+    assert (found.value, found.high) == (100, 100)
+    assert found.low < 90
+    assert "interval:wilson" in found.signature
+
+
+@pytest.mark.parametrize("name", ["bleu", "cer", "rougeL", "exact_match"])
 def test_intervals_narrow_with_examples_and_repeat(name):
     numbers = random.Random(1)
     references = [" ".join(numbers.choices("abcdefgh", k=8)) for _ in range(400)]

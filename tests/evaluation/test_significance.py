@@ -1,10 +1,10 @@
-"""The bootstrap: what an interval must do."""
+"""What intervals must do: the bootstrap's and Wilson's."""
 
 import numpy as np
 import pytest
 
 from dragoman.evaluation import significance
-from dragoman.evaluation.significance import interval
+from dragoman.evaluation.significance import interval, wilson_interval
 
 
 def mean(sums_F):
@@ -57,3 +57,18 @@ def test_resamples_draw_as_many_sentences_as_there_are():
     sums = significance._resampled(coins(40), 100, seed=1)
     assert (sums[:, 1] == 40).all()
     assert len(set(sums[:, 0])) > 5
+
+
+def test_wilson_by_hand():
+    share, low, high = wilson_interval(
+        81, 263, 0.95
+    )  # an example of Newcombe 1998, method 3: 0.2553 to 0.3662
+    assert share == pytest.approx(100 * 81 / 263)
+    assert (low, high) == (pytest.approx(25.53, abs=0.005), pytest.approx(36.62, abs=0.005))
+
+
+@pytest.mark.parametrize(("hits", "ends"), [(20, (83.89, 100.0)), (0, (0.0, 16.11))])
+def test_wilson_does_not_take_twenty_of_twenty_for_certainty(hits, ends):
+    share, low, high = wilson_interval(hits, 20, 0.95)
+    assert (low, high) == (pytest.approx(ends[0], abs=0.005), pytest.approx(ends[1], abs=0.005))
+    assert low <= share <= high

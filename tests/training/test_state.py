@@ -51,7 +51,6 @@ def test_progress_survives_json():
     progress = Progress(
         step=7,
         position=Position(1, 2, 3),
-        batches=4,
         tokens_seen=99,
         seconds=1 / 3,
         best_metrics={"loss": 0.1 + 0.2},

@@ -93,6 +93,8 @@ class BatchStream:
             sampling and _can_sample(recipe.target),
         )
         self._showings = Showings(store.corpus_sizes, [corpus.weight for corpus in recipe.data.train])
+        self._blocks: tuple[int, NDArray[np.int64]] | None = None
+        self._planned: tuple[tuple[int, int], _Window] | None = None
 
     def iterate(self, start: Position = START) -> Iterator[tuple[Batch, Position]]:
         """Yield batches from a position on, each with the position after it; never ends.
@@ -102,9 +104,8 @@ class BatchStream:
         self._check_window(start)
         epoch, first_window, first_batch = start.epoch, start.window, start.batch
         while True:
-            blocks = self._showings.blocks_of(self._seed, epoch)
             for number in range(first_window, self._showings.windows):
-                window = self._plan(blocks, epoch, number)
+                window = self._window(epoch, number)
                 self._check(Position(epoch, number, first_batch), window)
                 for index in range(first_batch, len(window.batches)):
                     after = self._after(Position(epoch, number, index), window)
@@ -123,13 +124,34 @@ class BatchStream:
         return PlanStatistics(steps, fill(sources, targets, batches))
 
     @property
+    def samples(self) -> bool:
+        """Whether values of a side are cut anew for each showing."""
+        return any(self._samples)
+
+    @property
     def steps_in_epoch(self) -> int:
         """How many batches an epoch has, about; see `statistics`."""
         return self.statistics.steps_in_epoch
 
-    def _plan(self, blocks: NDArray[np.int64], epoch: int, number: int) -> _Window:
+    def epochs_before(self, position: Position) -> float:
+        """Return how many epochs lie before a position; parts are windows, and batches of its window."""
+        share = position.window / self._showings.windows
+        if position.batch:
+            batches = len(self._window(position.epoch, position.window).batches)
+            share += position.batch / batches / self._showings.windows
+        return position.epoch + share
+
+    def _window(self, epoch: int, number: int) -> _Window:
+        """Plan a window, or take it from memory where it is the one planned last."""
+        if self._planned is None or self._planned[0] != (epoch, number):
+            self._planned = (epoch, number), self._plan(epoch, number)
+        return self._planned[1]
+
+    def _plan(self, epoch: int, number: int) -> _Window:
         key = (self._seed, epoch, number)
-        showings = self._showings.window(blocks, number)
+        if self._blocks is None or self._blocks[0] != epoch:
+            self._blocks = epoch, self._showings.blocks_of(self._seed, epoch)
+        showings = self._showings.window(self._blocks[1], number)
         # Shuffled first, so that entries of equal length part by chance.
         showings = showings[shuffled(len(showings), *key, _ROWS)]
         entries = self._showings.entries(showings, epoch)

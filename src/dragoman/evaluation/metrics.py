@@ -22,7 +22,7 @@ from dragoman import __version__
 from dragoman.errors import DataError
 from dragoman.evaluation.moses import moses_signature, moses_tokenizer
 from dragoman.evaluation.rouge import rouge
-from dragoman.evaluation.significance import interval
+from dragoman.evaluation.significance import interval, wilson_interval
 from dragoman.recipe.run import Bleu, Chrf, ErrorRate, Evaluation, ExactMatch, Metric, Rouge, Ter
 
 Rows = NDArray[np.float64]
@@ -32,7 +32,7 @@ Sacre = BLEU | CHRF | TER
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One metric of a corpus in percent, the ends of its bootstrap interval, and how it was counted."""
+    """One metric of a corpus in percent, the ends of its interval, and how it was counted."""
 
     label: str
     value: float
@@ -52,8 +52,9 @@ class _Statistics:
 
 
 def measure(metric: Metric, answers: Sequence[str], references: References, section: Evaluation) -> Score:
-    """Score answers against one or more references each, with a bootstrap interval (Koehn 2004).
+    """Score answers against one or more references each, with an interval.
 
+    It is a bootstrap interval (Koehn 2004), and Wilson's for exact match (Wilson 1927).
     Raises DataError where there is nothing to score or an answer has no reference.
     """
     if len(answers) != len(references):
@@ -63,9 +64,14 @@ def measure(metric: Metric, answers: Sequence[str], references: References, sect
     if bare := [number for number, given in enumerate(references, 1) if not given]:
         raise DataError(f"nothing to compare with: example {bare[0]} has no reference; {len(bare)} have none")
     found = _statistics(metric, answers, references)
-    value, low, high = interval(
-        found.sentences, found.score, section.bootstrap_samples, section.confidence, section.seed
-    )
+    if isinstance(metric, ExactMatch):
+        value, low, high = wilson_interval(
+            found.sentences[:, 0].sum(), len(found.sentences), section.confidence
+        )
+    else:
+        value, low, high = interval(
+            found.sentences, found.score, section.bootstrap_samples, section.confidence, section.seed
+        )
     return Score(metric.label, value, low, high, found.signature, higher_is_better(metric))
 
 
@@ -89,7 +95,7 @@ def _statistics(metric: Metric, answers: Sequence[str], references: References) 
             return _sacrebleu(TER(case_sensitive=not metric.lowercase), answers, references)
         case ExactMatch():
             hits = [(answer in given, 1) for answer, given in zip(answers, references, strict=True)]
-            return _ratio(hits, "refs:any")
+            return _ratio(hits, "refs:any|interval:wilson")
         case ErrorRate(name=name):
             units = list if name == "cer" else str.split
             edits = [_edits(units, a, given) for a, given in zip(answers, references, strict=True)]

@@ -330,7 +330,7 @@ class Evaluation(Section):
     references: Literal["raw", "normalised"] = "raw"
     """`normalised` compares with references as the target codec normalises them (case, Unicode form)."""
     bootstrap_samples: int = Field(1000, ge=100)
-    """Resamples behind each confidence interval (Koehn 2004)."""
+    """Resamples behind each confidence interval (Koehn 2004); exact match has Wilson's (1927)."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     seed: Seed = 12345
 

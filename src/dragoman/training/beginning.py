@@ -74,7 +74,10 @@ def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared:
     training = recipe.training
     stream = BatchStream(prepared.train, prepared.codecs, recipe, recipe.training.batch_tokens, sampling=True)
     expected = stream.statistics
-    teller.say(f"an epoch is about {expected.steps_in_epoch:,} batches, {expected.fill:.1%} of each real")
+    uncut = " (before pieces are sampled, which makes more)" if stream.samples else ""
+    teller.say(
+        f"an epoch is about {expected.steps_in_epoch:,} batches{uncut}, {expected.fill:.1%} of each real"
+    )
     return Run(
         recipe=recipe,
         folder=folder,

@@ -66,8 +66,8 @@ class Run:
 
     @property
     def epoch(self) -> float:
-        """How many epochs have passed; their parts are counted in batches."""
-        return self.state.position.epoch + min(1.0, self.state.batches / max(1, self.stream.steps_in_epoch))
+        """How many epochs have passed."""
+        return self.stream.epochs_before(self.state.position)
 
     def elapsed(self) -> float:
         """Return the seconds of the whole run, interruptions not counted."""

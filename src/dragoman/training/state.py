@@ -46,11 +46,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is; `position` is where its data goes on, `batches` counts those of the epoch."""
+    """How far a run is; `position` is where its data goes on."""
 
     step: int = 0
     position: Position = field(default_factory=lambda: Position(0, 0, 0))
-    batches: int = 0
     tokens_seen: int = 0
     seconds: float = 0.0
     skipped: int = 0

@@ -44,8 +44,7 @@ def _draw(run: Run) -> list[Batch]:
     """Take the batches of a step from the stream, and note where it goes on."""
     batches = []
     for batch, position in islice(run.batches, run.recipe.training.accumulate):
-        same_epoch = position.epoch == run.state.position.epoch
-        run.state = replace(run.state, position=position, batches=run.state.batches + 1 if same_epoch else 0)
+        run.state = replace(run.state, position=position)
         batches.append(batch)
     return batches
 
