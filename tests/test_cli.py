@@ -171,9 +171,12 @@ def test_runs_of_one_vocabulary_answer_together(run, folder):
     code, out, _ = dragoman("predict", run, "--with", other, given=b"ab\n\n")
     assert code == 0
     assert len(out.splitlines()) == 2
+    dragoman("evaluate", run)
+    before = (run / "evaluation" / "test" / "scores.json").read_bytes()
     code, out, said = dragoman("evaluate", run, "--with", other, "--json")
     assert code == 0, said
-    assert "exact_match" in out
+    assert out == (run / "evaluation" / "test-with-other" / "scores.json").read_text("utf-8")
+    assert (run / "evaluation" / "test" / "scores.json").read_bytes() == before
 
 
 def test_runs_of_other_vocabularies_do_not_answer_together(run, folder):

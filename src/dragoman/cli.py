@@ -200,9 +200,9 @@ def evaluate(
         device=_device(device),
         others=others or (),
     )
-    folder = (
-        Path(out) if out else Path(run) / "evaluation" / (Path(source or files[0]).name if data else split)
-    )
+    data_name = Path(source or files[0]).name if data else split
+    name = "-with-".join([data_name, *(Path(other).resolve().name for other in others or ())])
+    folder = Path(out) if out else Path(run) / "evaluation" / name
     write_report(report, folder)
     _print((folder / "scores.json").read_text("utf-8").rstrip() if as_json else format_scores(report))
     typer.echo(f"scores and predictions: {folder}", err=True)

@@ -21,8 +21,8 @@ HIDDEN_SCORE = -1e9
 LONG_ATTENTION = 192 * 192
 """Scores a head from which fused attention is faster on a CPU; measured between 128 x 128 and 256 x 256."""
 _BLOCK = 16
-"""Steps are rounded up to a multiple of this: a softmax over 15 numbers takes a CPU nine times as long as one
-over 16, and the products of single heads two and a half times."""
+"""Steps are rounded up to a multiple of this: a softmax over 15 numbers takes a CPU eight times as long as
+one over 16, and the products of single heads up to four times (bench/blocks.py)."""
 
 
 def attend(
@@ -43,7 +43,7 @@ def attend(
     if query_BHTE.device.type == "cpu" and steps * keys < LONG_ATTENTION:
         if query_BHTE.requires_grad and query_BHTE.dtype == keys_BHSE.dtype == values_BHSE.dtype:
             allowed = _both(mask, causal, steps, keys, query_BHTE.device)
-            bias = _block_bias(allowed, steps, keys, _precise(query_BHTE[:0]).dtype)
+            bias = _block_bias(allowed, steps, keys, _wide(query_BHTE.dtype))
             short: Tensor = _ShortAttention.apply(  # type: ignore[no-untyped-call]
                 query_BHTE, keys_BHSE, values_BHSE, bias, dropout_probability
             )
@@ -161,8 +161,7 @@ class _ShortAttention(torch.autograd.Function):
 def _laid_out(x_BHTE: Tensor) -> Tensor:
     """Copy to float32 (float64 stays), heads apart, with steps of zeros up to a whole block."""
     rows, heads, steps, width = x_BHTE.shape
-    dtype = torch.float64 if x_BHTE.dtype is torch.float64 else torch.float32
-    whole = torch.empty(rows, heads, -(-steps // _BLOCK) * _BLOCK, width, dtype=dtype)
+    whole = torch.empty(rows, heads, -(-steps // _BLOCK) * _BLOCK, width, dtype=_wide(x_BHTE.dtype))
     whole[:, :, :steps].copy_(x_BHTE)
     whole[:, :, steps:].zero_()
     return whole
@@ -187,6 +186,10 @@ def _block_bias(allowed: Tensor | None, steps: int, keys: int, dtype: torch.dtyp
     bias = torch.full((*allowed.shape[:-2], rows, whole), 2 * HIDDEN_SCORE, dtype=dtype)
     bias[..., : allowed.shape[-2], :keys] = torch.where(allowed, 0.0, HIDDEN_SCORE).to(dtype)
     return bias
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype is torch.float64 else torch.float32
 
 
 def _precise(x: Tensor) -> Tensor:
