@@ -16,6 +16,18 @@ def test_top_takes_the_lowest_of_equals(count, levels):
     assert torch.equal(ids_BC, expected.indices[:, :count])
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 9])
+@pytest.mark.parametrize("levels", [1, 2, 40, 10**6])
+@pytest.mark.parametrize("size", [64 * 40, 64 * 40 + 1, 64 * 41 - 1])
+def test_top_of_many_takes_the_lowest_of_equals(count, levels, size):
+    scores_BV = torch.randint(levels, (20, size)).double()
+    scores_BV[:, 3::2] = -math.inf
+    values_BC, ids_BC = top(scores_BV, count)
+    expected = scores_BV.sort(dim=1, descending=True, stable=True)
+    assert torch.equal(values_BC, expected.values[:, :count])
+    assert torch.equal(ids_BC, expected.indices[:, :count])
+
+
 def test_top_finds_the_few_that_are_allowed():
     scores_BV = torch.full((1, 8), -math.inf)
     scores_BV[0, [2, 6]] = torch.tensor([0.5, 0.5])

@@ -40,6 +40,20 @@ def scores(predictions):
 
 
 @pytest.mark.parametrize("section", METHODS, ids=ids)
+def test_answers_in_int8_are_near_and_the_same_in_any_batch(bundle_of, section):
+    bundle, examples = bundle_of(), words(20)
+    exact = list(decode(bundle, examples, section))
+    small = section.model_copy(update={"precision": "int8"})
+    found = list(decode(bundle, examples, small))
+    assert scores(found) != scores(exact)
+    assert essence(list(decode(bundle, examples, section))) == essence(exact)
+    first = [one.hypotheses[0] for one in found]
+    assert sum(a.tokens == b.hypotheses[0].tokens for a, b in zip(first, exact, strict=True)) > 10
+    alone = small.model_copy(update={"batch_tokens": 1})
+    assert essence(list(decode(bundle, examples, alone))) == essence(found)
+
+
+@pytest.mark.parametrize("section", METHODS, ids=ids)
 def test_what_comes_out_does_not_depend_on_batches(bundle_of, section):
     bundle, examples = bundle_of(), words(30)
     wanted = list(decode(bundle, examples, section))

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_BLOCK = 64
+_FEWEST_BLOCKS = 4
+"""Blocks for each score wanted, below which looking for blocks first saves nothing."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -62,12 +66,11 @@ def top(scores_BV: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """
     size = scores_BV.shape[1]
     if count == 1:
-        largest_B, ids_B = scores_BV.max(dim=1)
-        return largest_B[:, None], ids_B[:, None]
+        return _some_top(scores_BV, 1)
     if count == size:
         values_BV, ids_BV = scores_BV.sort(dim=1, descending=True, stable=True)
         return values_BV, ids_BV
-    values_BX, ids_BX = scores_BV.topk(count + 1, dim=1)
+    values_BX, ids_BX = _some_top(scores_BV, count + 1)
     values_BC, ids_BC = values_BX[:, :count], ids_BX[:, :count]
     equal_BC = (values_BX[:, :-1] == values_BX[:, 1:]) & (values_BC != -math.inf)
     if not equal_BC.any():
@@ -79,6 +82,34 @@ def top(scores_BV: Tensor, count: int) -> tuple[Tensor, Tensor]:
     ids_BC = ids_BC.sort(dim=1).values
     values_BC, order_BC = scores_BV.gather(1, ids_BC).sort(dim=1, descending=True, stable=True)
     return values_BC, ids_BC.gather(1, order_BC)
+
+
+def _some_top(scores_BV: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the largest scores of each row and their ids, largest first; of one, the lowest id among equals.
+
+    Looks first for the blocks that have the largest scores, by their maxima: these are found many times
+    faster than places are, and no other block can hold any of as many largest scores.
+    """
+    rows, size = scores_BV.shape
+    blocks = size // _BLOCK
+    if blocks < _FEWEST_BLOCKS * count:
+        return _largest(scores_BV, count)
+    blocks_BYX = scores_BV[:, : blocks * _BLOCK].view(rows, blocks, _BLOCK)
+    chosen_BC = _largest(blocks_BYX.amax(2), count)[1].sort(dim=1).values
+    taken_BCX = blocks_BYX.gather(1, chosen_BC[:, :, None].expand(rows, count, _BLOCK))
+    candidates_BZ = torch.cat([taken_BCX.flatten(1), scores_BV[:, blocks * _BLOCK :]], 1)
+    values_BC, places_BC = _largest(candidates_BZ, count)
+    taken = count * _BLOCK
+    block_BC = chosen_BC.gather(1, (places_BC // _BLOCK).clamp(max=count - 1))
+    ids_BC = torch.where(
+        places_BC < taken, block_BC * _BLOCK + places_BC % _BLOCK, places_BC + (blocks * _BLOCK - taken)
+    )
+    return values_BC, ids_BC
+
+
+def _largest(scores_BX: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    values_BC, places_BC = scores_BX.max(dim=1, keepdim=True) if count == 1 else scores_BX.topk(count, dim=1)
+    return values_BC, places_BC
 
 
 def _lowest_at_the_edge(scores_RV: Tensor, edge_R1: Tensor, count: int) -> Tensor:

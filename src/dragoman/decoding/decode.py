@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from dragoman.bundle import Bundle
 from dragoman.decoding.batches import answering, batches, named, padded, where, windows
 from dragoman.decoding.search import FAILED, search
-from dragoman.errors import DataError
+from dragoman.errors import DataError, UserError
+from dragoman.model.int8 import in_int8
+from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.transformer import DEFAULT_MAX_POSITIONS
 from dragoman.recipe.model import TransformerDecoder
 from dragoman.recipe.run import Beam, Decoding, Greedy, Sample
@@ -23,6 +26,9 @@ EMPTY = Hypothesis((), (), 0.0, True)
 """The answer to an empty source; the model is not asked."""
 
 Answers = tuple[Hypothesis, ...]
+
+_small_models: WeakKeyDictionary[Seq2Seq, Seq2Seq] = WeakKeyDictionary()
+"""Models in int8, by the models that they were made of."""
 
 
 def decode(
@@ -47,7 +53,7 @@ def decode(
     """
     task = _task(bundle, section or bundle.recipe.decoding, prefix, reads)
     for window in windows(examples):
-        with answering(bundle.model):
+        with answering(task.model):
             found = _answer(task, window)
         for (number, example), answers in zip(window, found, strict=True):
             if isinstance(answers, DataError):
@@ -60,6 +66,7 @@ class _Task:
     """What is asked of every input."""
 
     bundle: Bundle
+    model: Seq2Seq
     section: Decoding
     prefix: list[int]
     reads: bool
@@ -79,7 +86,21 @@ class _Task:
 def _task(bundle: Bundle, section: Decoding, prefix: Value | None, reads: bool) -> _Task:
     tokens = [] if prefix is None else bundle.codecs.target.encode_prefix(prefix).tolist()
     longest = min(section.max_length, _longest_target(bundle))
-    return _Task(bundle, section.model_copy(update={"max_length": longest}), tokens, reads)
+    model = _in_precision(bundle, section)
+    return _Task(bundle, model, section.model_copy(update={"max_length": longest}), tokens, reads)
+
+
+def _in_precision(bundle: Bundle, section: Decoding) -> Seq2Seq:
+    """Return the bundle's model as it answers in the precision of the section; made once for a model."""
+    if section.precision == "fp32":
+        return bundle.model
+    if bundle.device.type != "cpu":
+        raise UserError(
+            f"decoding.precision: `int8` is for a CPU, this model is on {bundle.device.type}; `fp32` would do"
+        )
+    if bundle.model not in _small_models:
+        _small_models[bundle.model] = in_int8(bundle.model)
+    return _small_models[bundle.model]
 
 
 def _longest_target(bundle: Bundle) -> float:
@@ -118,7 +139,7 @@ def _search_together(
     """Search a batch; where the model refuses it, its members one by one."""
     try:
         return search(
-            task.bundle.model,
+            task.model,
             padded(sources, task.bundle.device),
             task.section,
             prefixes=[task.prefix] * len(sources),

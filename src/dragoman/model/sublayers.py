@@ -111,7 +111,10 @@ class CrossAttention(nn.Module):
 
     def prepare(self, memory_NSM: Tensor) -> KeysValues:
         """Return the keys and values of a memory."""
-        return KeysValues(*split(self.memory(memory_NSM), 2, self.heads))
+        keys_NHSE, values_NHSE = split(self.memory(memory_NSM), 2, self.heads)
+        if torch.is_grad_enabled():
+            return KeysValues(keys_NHSE, values_NHSE)
+        return KeysValues(keys_NHSE.contiguous(), values_NHSE.contiguous())  # read at every step to come
 
     def forward(
         self, x_BTD: Tensor, memory: KeysValues, mask_NS: Tensor, reads: bool = False

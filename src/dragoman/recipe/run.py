@@ -198,6 +198,8 @@ class Limits(Section):
     """No run of this many tokens comes twice; 0 allows all."""
     batch_tokens: int = Field(8192, ge=1)
     """Budget of a decoding batch: rows (beams included) times longest source; never changes answers."""
+    precision: Literal["fp32", "int8"] = "fp32"
+    """What matrix products are computed in; int8 is faster on a CPU, and its answers differ a little."""
 
     @model_validator(mode="after")
     def _lengths(self) -> Self:

@@ -1,0 +1,97 @@
+import pytest
+import torch
+from torch import nn
+
+from dragoman.model.build import build_model
+from dragoman.model.int8 import Int8Linear, in_int8
+from dragoman.recipe.loading import recipe_from
+from dragoman.records import Port, Sequence
+
+ARCHITECTURES = [
+    {"encoder": {"kind": "transformer"}, "decoder": {"kind": "transformer"}, "tie": "all"},
+    {"encoder": {"kind": "lstm"}, "decoder": {"kind": "transformer"}, "target_embedding_width": 96},
+    {"encoder": {"kind": "gru"}, "decoder": {"kind": "lstm", "attention": {"kind": "additive"}}},
+]
+
+
+def _model(architecture):
+    sides = {}
+    for side in ("encoder", "decoder"):
+        sizes = {"width": 128, "layers": 1, "dropout": 0.0}
+        if architecture[side]["kind"] == "transformer":
+            sizes |= {"heads": 2, "feedforward_width": 128}
+        sides[side] = {**sizes, **architecture[side]}
+    recipe = recipe_from(
+        {
+            "run": "none",
+            "data": {"train": [{"file": "none.tsv"}], "held_out_dev": 0.1},
+            "joint_vocabulary": "tie" in architecture,
+            "source": {"kind": "characters"},
+            "target": {"kind": "characters"},
+            "model": {**architecture, **sides},
+            "training": {"max_steps": 1},
+        }
+    )
+    torch.manual_seed(1)
+    return build_model(recipe.model, Port("tokens", 90), Port("tokens", 90)).eval()
+
+
+def _sources():
+    drawn = torch.Generator().manual_seed(2)
+    return Sequence(torch.randint(4, 90, (7, 9), generator=drawn), torch.tensor([9, 1, 4, 9, 7, 2, 5]))
+
+
+def _scores(model):
+    with torch.inference_mode():
+        tokens_BT = torch.full((7, 3), 5)
+        decoded, _ = model.advance(tokens_BT, model.start(model.encode(_sources())))
+        return model.logits(decoded.outputs_BTD)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(64,), (5, 64), (2, 3, 64), (1, 64)])
+def test_a_linear_map_is_within_what_rounding_can_do(shape, bias):
+    linear = nn.Linear(64, 70, bias=bias)
+    x = torch.randn(shape) * torch.logspace(-3, 3, 64)
+    with torch.inference_mode():
+        exact, found = linear(x), Int8Linear(linear.weight, linear.bias)(x)
+        # Each factor is off by half a step at most, and a step is a 127th of the largest number of its row.
+        of_x = x.abs().amax(-1, keepdim=True) / 254 * linear.weight.abs().sum(1)
+        of_weight = x.abs().sum(-1, keepdim=True) * linear.weight.abs().amax(1) / 254
+        both = of_x + of_weight + 64 * x.abs().amax(-1, keepdim=True) * linear.weight.abs().amax(1) / 254**2
+    assert found.shape == exact.shape
+    assert ((found - exact).abs() <= both * 1.001 + 1e-6).all()
+    assert (found - exact).abs().max() > 0
+
+
+def test_a_row_of_zeros_gives_the_bias():
+    linear = nn.Linear(64, 70)
+    assert torch.equal(Int8Linear(linear.weight, linear.bias)(torch.zeros(2, 64))[1], linear.bias.detach())
+
+
+def test_a_row_is_the_same_in_any_batch():
+    linear = Int8Linear(torch.randn(70, 64), None)
+    x = torch.randn(50, 64)
+    alone = torch.cat([linear(row[None]) for row in x])
+    assert torch.equal(linear(x), alone)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda one: one["decoder"]["kind"])
+def test_a_model_thinks_nearly_the_same_and_is_left_as_it_was(architecture):
+    model = _model(architecture)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    exact = _scores(model).log_softmax(-1)
+    small = in_int8(model)
+    found = _scores(small).log_softmax(-1)
+    assert sum(isinstance(part, Int8Linear) for part in small.modules()) >= 3
+    assert not torch.equal(found, exact)
+    assert (found.exp() - exact.exp()).abs().max() < 0.02
+    assert torch.equal(_scores(model).log_softmax(-1), exact)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_model_keeps_one_weight_in_two_places_small_only_where_it_multiplies():
+    model = _model(ARCHITECTURES[0])
+    small = in_int8(model)
+    assert small.source_frontend.weight is model.source_frontend.weight
+    assert small.head.table.weight_KN.dtype is torch.int8
