@@ -171,6 +171,7 @@ def test_runs_of_one_vocabulary_answer_together(run, folder):
     code, out, _ = dragoman("predict", run, "--with", other, given=b"ab\n\n")
     assert code == 0
     assert len(out.splitlines()) == 2
+    assert dragoman("predict", run, "--with", other, "--workers", "2", given=b"ab\n\n")[:2] == (0, out)
     dragoman("evaluate", run)
     before = (run / "evaluation" / "test" / "scores.json").read_bytes()
     code, out, said = dragoman("evaluate", run, "--with", other, "--json")

@@ -37,24 +37,33 @@ class Bundle(bundles.Bundle):
     Overrides are written as on the command line, for instance `bundle.predict(texts, "decoding.beam=3")`.
     """
 
-    def predict(self, sources: Iterable[Given], *overrides: str, prefix: str | None = None) -> list[str]:
+    def predict(
+        self, sources: Iterable[Given], *overrides: str, prefix: str | None = None, workers: int = 1
+    ) -> list[str]:
         """Return the best answer to each source, in order.
 
-        `prefix` is what every answer must begin with. Raises DataError for a source that cannot be encoded
-        and RecipeError for an override that says something that cannot be.
+        `prefix` is what every answer must begin with. Several `workers` are processes that answer many
+        sources sooner, on a CPU; a script then asks under `if __name__ == "__main__":`. Raises DataError for
+        a source that cannot be encoded and RecipeError for an override that says something that cannot be.
         """
-        return [p.values[0] for p in self.predictions(sources, *overrides, prefix=prefix)]
+        found = self.predictions(sources, *overrides, prefix=prefix, workers=workers)
+        return [prediction.values[0] for prediction in found]
 
     def predictions(
-        self, sources: Iterable[Given], *overrides: str, prefix: str | None = None, reads: bool = False
+        self,
+        sources: Iterable[Given],
+        *overrides: str,
+        prefix: str | None = None,
+        reads: bool = False,
+        workers: int = 1,
     ) -> Iterator[Prediction]:
         """Yield all answers to each source, with scores and log-probabilities (nats), in order, as ready.
 
         `reads` adds to each hypothesis where the decoder looked, (target steps, source steps), where it
-        attends.
+        attends. `workers`: see `predict`.
         """
         section = override(self.recipe, overrides).decoding
-        return decode(self, _examples(sources), section, prefix=prefix, reads=reads)
+        return decode(self, _examples(sources), section, prefix=prefix, reads=reads, workers=workers)
 
     def score(self, pairs: Iterable[tuple[str, str] | Example]) -> Iterator[Scored]:
         """Yield the log-probability (nats) of given targets, whole and a token, in order."""
@@ -63,10 +72,13 @@ class Bundle(bundles.Bundle):
         )
         return score_targets(self, given)
 
-    def evaluate(self, examples: Sequence[Example], *overrides: str) -> Report:
-        """Decode examples and score the answers with the metrics of the recipe, each with its interval."""
+    def evaluate(self, examples: Sequence[Example], *overrides: str, workers: int = 1) -> Report:
+        """Decode examples and score the answers with the metrics of the recipe, each with its interval.
+
+        `workers`: see `predict`.
+        """
         recipe = override(self.recipe, overrides)
-        return evaluate_examples(self, examples, recipe.decoding, recipe.evaluation)
+        return evaluate_examples(self, examples, recipe.decoding, recipe.evaluation, workers=workers)
 
 
 def train(recipe: Recipe | str | Path, *overrides: str) -> Bundle:
@@ -100,13 +112,15 @@ def evaluate(
     split: Literal["test", "dev"] = "test",
     device: Device = "auto",
     others: Sequence[str | Path] = (),
+    workers: int = 1,
 ) -> Report:
     """Score a bundle (with `others`: see `load`) on given data, or on the test or dev set of its recipe.
 
     Paths of `data` are relative to the current directory, those of the recipe to its `data.folder`.
+    `workers`: see `Bundle.predict`.
     """
     loaded = load(folder, device, others=others)
-    return loaded.evaluate(read_examples(loaded.recipe, overrides, data, split), *overrides)
+    return loaded.evaluate(read_examples(loaded.recipe, overrides, data, split), *overrides, workers=workers)
 
 
 def score(

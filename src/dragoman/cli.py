@@ -48,6 +48,9 @@ Others = Annotated[
     list[str] | None,
     typer.Option("--with", metavar="RUN", help="A run of the same vocabulary to answer with; repeatable."),
 ]
+Workers = Annotated[
+    int, typer.Option("--workers", help="Processes that answer at the same time, on a CPU.", min=1)
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SourceFile = Annotated[str | None, typer.Option("--source", help="File with one source a line.")]
 TargetFiles = Annotated[
@@ -114,6 +117,7 @@ def predict(
     nbest: Annotated[int | None, typer.Option("--nbest", help="Answers to each input.", min=1)] = None,
     prefix: Annotated[str | None, typer.Option("--prefix", help="What every answer must begin with.")] = None,
     others: Others = None,
+    workers: Workers = 1,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -131,7 +135,7 @@ def predict(
     bundle = load(run, _device(device), others=others or ())
     several = nbest is not None
     for batch in _inputs(files):
-        for prediction in bundle.predictions(batch, *changes, prefix=prefix):
+        for prediction in bundle.predictions(batch, *changes, prefix=prefix, workers=workers):
             _print_prediction(prediction, as_json, several)
 
 
@@ -176,6 +180,7 @@ def evaluate(
     split: Annotated[str, typer.Option("--split", help="Which set of the recipe: test or dev.")] = "test",
     out: Annotated[str | None, typer.Option("--out", help="Folder for scores and predictions.")] = None,
     others: Others = None,
+    workers: Workers = 1,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -199,6 +204,7 @@ def evaluate(
         split="test" if split == "test" else "dev",
         device=_device(device),
         others=others or (),
+        workers=workers,
     )
     data_name = Path(source or files[0]).name if data else split
     name = "-with-".join([data_name, *(Path(other).resolve().name for other in others or ())])

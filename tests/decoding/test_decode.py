@@ -129,14 +129,16 @@ def test_a_source_that_cannot_be_encoded_is_named_after_the_answers_before_it(bu
         next(found)
 
 
-def test_a_source_beyond_learnt_positions_is_named_after_the_answers_before_it(bundle_of):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_source_beyond_learnt_positions_is_named_after_the_answers_before_it(bundle_of, workers):
     bundle = bundle_of()
     section = bundle.recipe.model_dump()
     section["model"]["encoder"] = {"kind": "transformer", "width": 8, "heads": 2, "positions": "learnt"}
     section["model"]["encoder"]["max_positions"] = 6
     recipe = type(bundle.recipe).model_validate(section)
     bundle = type(bundle)(recipe, bundle.codecs, _build(recipe, bundle))
-    found = decode(bundle, [Example("abcde"), Example("a"), Example("abcdef"), Example("abcd")])
+    examples = [Example("abcde"), Example("a"), Example("abcdef"), Example("abcd")]
+    found = decode(bundle, examples, workers=workers)
     assert [next(found).example.source for _ in range(2)] == ["abcde", "a"]
     with pytest.raises(DataError, match="^input 3: a sequence of 7 steps is longer than the 6 positions"):
         next(found)

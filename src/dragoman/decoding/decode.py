@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.bundle import Bundle
-from dragoman.decoding.batches import answering, batches, named, padded, where, windows
-from dragoman.decoding.search import FAILED, search
+from dragoman.decoding.batches import answering, batches, named, where, windows
+from dragoman.decoding.search import FAILED
+from dragoman.decoding.workers import Answering, Answers, Request, answering_requests
 from dragoman.errors import DataError, UserError
 from dragoman.model.int8 import in_int8
 from dragoman.model.seq2seq import Seq2Seq
@@ -24,8 +25,6 @@ from dragoman.records import Example, Hypothesis, Prediction, Value
 
 EMPTY = Hypothesis((), (), 0.0, True)
 """The answer to an empty source; the model is not asked."""
-
-Answers = tuple[Hypothesis, ...]
 
 _small_models: WeakKeyDictionary[Seq2Seq, Seq2Seq] = WeakKeyDictionary()
 """Models in int8, by the models that they were made of."""
@@ -38,27 +37,30 @@ def decode(
     *,
     prefix: Value | None = None,
     reads: bool = False,
+    workers: int = 1,
 ) -> Iterator[Prediction]:
     """Answer examples in their order, as a stream, by the recipe's way of decoding or another.
 
     Inputs are taken in windows, 64 at first and up to 4,096, and no further than the window that is answered;
     what else is in a window or a batch does not change an answer (see `search`). Sampling depends on its seed
     and on the number of the input in this call, so equal inputs get different draws. Every answer starts with
-    `prefix`. The model computes in eval mode and is given back in the mode it was in.
+    `prefix`. The model computes in eval mode and is given back in the mode it was in. Several `workers` are
+    processes that answer at the same time, for many inputs; they take seconds to start.
 
     An empty source gets the empty answer, finished, with score 0. Where the model computes no probabilities
     the answer is empty, unfinished, scores minus infinity, and a RuntimeWarning names the input. Raises
     DataError with the place of an input that cannot be encoded or is too long for the model, after the
     answers before it; UserError for what `search` refuses.
     """
-    task = _task(bundle, section or bundle.recipe.decoding, prefix, reads)
-    for window in windows(examples):
-        with answering(task.model):
-            found = _answer(task, window)
-        for (number, example), answers in zip(window, found, strict=True):
-            if isinstance(answers, DataError):
-                raise named(answers, number, example) from answers
-            yield _prediction(bundle, number, example, answers)
+    task = _task(bundle, section or bundle.recipe.decoding, prefix, reads, workers)
+    with answering_requests(task.model, workers) as answered:
+        for window in windows(examples):
+            with answering(task.model):
+                found = _answer(task, window, answered)
+            for (number, example), answers in zip(window, found, strict=True):
+                if isinstance(answers, DataError):
+                    raise named(answers, number, example) from answers
+                yield _prediction(bundle, number, example, answers)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class _Task:
     section: Decoding
     prefix: list[int]
     reads: bool
+    workers: int
 
     @property
     def rows(self) -> int:
@@ -83,11 +86,11 @@ class _Task:
                 return self.section.samples
 
 
-def _task(bundle: Bundle, section: Decoding, prefix: Value | None, reads: bool) -> _Task:
+def _task(bundle: Bundle, section: Decoding, prefix: Value | None, reads: bool, workers: int) -> _Task:
     tokens = [] if prefix is None else bundle.codecs.target.encode_prefix(prefix).tolist()
     longest = min(section.max_length, _longest_target(bundle))
     model = _in_precision(bundle, section)
-    return _Task(bundle, model, section.model_copy(update={"max_length": longest}), tokens, reads)
+    return _Task(bundle, model, section.model_copy(update={"max_length": longest}), tokens, reads, workers)
 
 
 def _in_precision(bundle: Bundle, section: Decoding) -> Seq2Seq:
@@ -111,7 +114,7 @@ def _longest_target(bundle: Bundle) -> float:
     return math.inf
 
 
-def _answer(task: _Task, window: list[tuple[int, Example]]) -> list[Answers | DataError]:
+def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering) -> list[Answers | DataError]:
     """Answer a window; an input that cannot be answered gets its error and leaves the others alone."""
     found: list[Answers | DataError] = [(EMPTY,)] * len(window)
     places: list[int] = []
@@ -125,35 +128,22 @@ def _answer(task: _Task, window: list[tuple[int, Example]]) -> list[Answers | Da
         except DataError as fault:
             found[place] = fault
     lengths = [len(tokens) for tokens in sources]
-    for batch in batches(lengths, task.section.batch_tokens, task.rows):
-        keys = [window[places[member]][0] for member in batch]
-        answers = _search_together(task, [sources[member] for member in batch], keys)
+    share = -(-sum(lengths) * task.rows // task.workers)
+    together = list(batches(lengths, min(task.section.batch_tokens, max(share, 1)), task.rows))
+    requests = (
+        Request(
+            [sources[member] for member in batch],
+            [window[places[member]][0] for member in batch],
+            task.section,
+            task.prefix,
+            task.reads,
+        )
+        for batch in together
+    )
+    for batch, answers in zip(together, answered(requests), strict=True):
         for member, answer in zip(batch, answers, strict=True):
             found[places[member]] = answer
     return found
-
-
-def _search_together(
-    task: _Task, sources: list[NDArray[np.int32]], keys: list[int]
-) -> Sequence[Answers | DataError]:
-    """Search a batch; where the model refuses it, its members one by one."""
-    try:
-        return search(
-            task.model,
-            padded(sources, task.bundle.device),
-            task.section,
-            prefixes=[task.prefix] * len(sources),
-            keys=keys,
-            reads=task.reads,
-        )
-    except DataError as fault:
-        if len(sources) == 1:
-            return [fault]
-    return [
-        answer
-        for source, key in zip(sources, keys, strict=True)
-        for answer in _search_together(task, [source], [key])
-    ]
 
 
 def _prediction(bundle: Bundle, number: int, example: Example, answers: Answers) -> Prediction:

@@ -54,16 +54,19 @@ def evaluate(
     examples: Sequence[Example],
     decoding: Decoding | None = None,
     evaluation: Evaluation | None = None,
+    *,
+    workers: int = 1,
 ) -> Report:
     """Decode, score and compute the loss, with the bundle's own sections where none are given.
 
-    Raises DataError where there are no examples, one has no target, or one cannot be encoded.
+    `workers` are processes that decode; see `decode`. Raises DataError where there are no examples, one has
+    no target, or one cannot be encoded.
     """
     decoding = decoding or bundle.recipe.decoding
     evaluation = evaluation or bundle.recipe.evaluation
     _refuse_bare(examples)
     loss, tokens = _loss(bundle, examples, decoding.batch_tokens)
-    predictions = tuple(decode(bundle, examples, decoding))
+    predictions = tuple(decode(bundle, examples, decoding, workers=workers))
     references = tuple(_references(bundle, example, evaluation) for example in examples)
     answers = [prediction.values[0] for prediction in predictions]
     scores = tuple(measure(metric, answers, references, evaluation) for metric in evaluation.metrics)

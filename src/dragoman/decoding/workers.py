@@ -1,0 +1,113 @@
+"""Batches answered here, or by several processes at a time.
+
+Two processes of one thread each answer many more inputs than one process of two threads: the pieces of a
+decoding step are too small to share.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import multiprocessing
+
+from dragoman.decoding.batches import padded
+from dragoman.decoding.search import search
+from dragoman.errors import DataError, UserError
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.recipe.run import Decoding
+from dragoman.records import Hypothesis
+
+Answers = tuple[Hypothesis, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A batch of encoded sources, with their keys (see `search`), and what is asked of each."""
+
+    sources: Sequence[NDArray[np.int32]]
+    keys: Sequence[int]
+    section: Decoding
+    prefix: list[int]
+    reads: bool
+
+
+Answering = Callable[[Iterable[Request]], Iterator[list[Answers | DataError]]]
+"""Answers requests in their order."""
+
+
+@contextmanager
+def answering_requests(model: Seq2Seq, workers: int) -> Iterator[Answering]:
+    """Give what answers requests: this process, or for more than one worker processes of their own.
+
+    Workers share the weights and the threads of this process. Raises UserError for several workers of a model
+    that is not on a CPU, and where a worker dies.
+    """
+    if workers == 1:
+        yield lambda requests: (answer_request(model, request) for request in requests)
+        return
+    device = next(model.parameters()).device
+    if device.type != "cpu":
+        raise UserError(f"workers: several are for a CPU, this model is on {device.type}; 1 would do")
+    threads = max(1, torch.get_num_threads() // workers)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (model, threads))
+    try:
+        yield lambda requests: _mapped(pool, requests)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def answer_request(model: Seq2Seq, request: Request) -> list[Answers | DataError]:
+    """Search a batch; where the model refuses it, its members one by one."""
+    try:
+        return list(
+            search(
+                model,
+                padded(request.sources, next(model.parameters()).device),
+                request.section,
+                prefixes=[request.prefix] * len(request.sources),
+                keys=list(request.keys),
+                reads=request.reads,
+            )
+        )
+    except DataError as fault:
+        if len(request.sources) == 1:
+            return [fault]
+    return [
+        answer
+        for source, key in zip(request.sources, request.keys, strict=True)
+        for answer in answer_request(model, replace(request, sources=[source], keys=[key]))
+    ]
+
+
+def _mapped(pool: ProcessPoolExecutor, requests: Iterable[Request]) -> Iterator[list[Answers | DataError]]:
+    try:
+        yield from pool.map(_answer_here, requests)
+    except BrokenProcessPool as fault:
+        raise UserError(
+            "a worker ended before it had answered, perhaps for want of memory; fewer `workers` may do"
+        ) from fault
+
+
+_model: Seq2Seq | None = None
+"""In a worker, the model that it answers with."""
+
+
+def _begin(model: Seq2Seq, threads: int) -> None:
+    """Prepare a worker; Ctrl-C is for the process that asks."""
+    global _model
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    _model = model.eval()
+
+
+def _answer_here(request: Request) -> list[Answers | DataError]:
+    assert _model is not None
+    return answer_request(_model, request)

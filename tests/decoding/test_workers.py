@@ -1,0 +1,48 @@
+import os
+import random
+import signal
+
+import pytest
+import torch
+
+from dragoman.decoding import workers as module
+from dragoman.decoding.decode import decode
+from dragoman.errors import UserError
+from dragoman.recipe.run import Beam, Sample
+from dragoman.records import Example
+
+BEAM = Beam(method="beam", beam=3, nbest=2, max_length=8, batch_tokens=60)
+
+
+def words(count):
+    numbers = random.Random(3)
+    return [Example("".join(numbers.choices("abcdefgh", k=numbers.randint(0, 9)))) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    "section", [BEAM, Sample(method="sample", samples=2, max_length=8)], ids=lambda section: section.method
+)
+def test_workers_answer_as_one_process_does(bundle_of, section):
+    bundle, examples = bundle_of(), words(90)
+    alone = list(decode(bundle, examples, section, reads=True))
+    together = list(decode(bundle, examples, section, reads=True, workers=2))
+    assert [one.example for one in together] == examples
+    for one, other in zip(alone, together, strict=True):
+        assert one.values == other.values
+        for first, second in zip(one.hypotheses, other.hypotheses, strict=True):
+            assert first.tokens == second.tokens
+            assert first.score == pytest.approx(second.score, abs=1e-5)
+            assert first.reads is None or torch.allclose(first.reads, second.reads)
+    if isinstance(section, Beam):
+        assert together[0].hypotheses[0].reads is not None
+
+
+def _end(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_is_reported(bundle_of, monkeypatch):
+    bundle = bundle_of()
+    monkeypatch.setattr(module, "_answer_here", _end)
+    with pytest.raises(UserError, match="a worker ended"):
+        list(decode(bundle, words(5), BEAM, workers=2))
