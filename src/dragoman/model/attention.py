@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dragoman.model.contracts import Memory
 from dragoman.model.kernels import Linear
-from dragoman.model.scaled_dot import read
+from dragoman.model.scaled_dot import read, softmax
 from dragoman.recipe import model as recipe
 
 _HIDDEN_SCORE = -1e30
@@ -233,7 +233,7 @@ def _products(queries: Tensor, keys: Tensor) -> Tensor:
 def _weigh(scores: Tensor, mask: Tensor) -> Tensor:
     """Return the softmax over real steps; a source without real steps reads nothing."""
     floored = _precise(scores).masked_fill(~mask, _HIDDEN_SCORE)
-    return floored.softmax(-1).masked_fill(~mask, 0.0)
+    return softmax(floored).masked_fill(~mask, 0.0)
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ _TINY = 1e-30
 
 
 class Int8Linear(nn.Module):
-    """A linear map with weights of 8 bits and biases of float32."""
+    """A linear map with weights of 8 bits and biases of float32, for answering: it has no gradient."""
 
     weight_KN: Tensor
     scale_N: Tensor
@@ -44,11 +44,12 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., K) to (..., N), float32."""
-        x_XK = x.reshape(-1, x.shape[-1])
+        x_XK = x.reshape(-1, x.shape[-1]).float()
         scale_X1 = _scales(x_XK)
         steps_XK = (x_XK / scale_X1).round_().to(torch.int8)
-        sums_XN = torch._int_mm(steps_XK, self.weight_KN)
-        return torch.addcmul(self.bias_N, sums_XN * scale_X1, self.scale_N).view(*x.shape[:-1], -1)
+        sums_XN = torch._int_mm(steps_XK, self.weight_KN).float().mul_(scale_X1)
+        torch.addcmul(self.bias_N, sums_XN, self.scale_N, out=sums_XN)
+        return sums_XN.view(*x.shape[:-1], -1)
 
 
 class Int8Head(nn.Module):

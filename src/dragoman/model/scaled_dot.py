@@ -19,6 +19,8 @@ from dragoman.model.kernels import draw_kept, dropout
 
 HIDDEN_SCORE = -1e9
 """Attention score of what is masked: its weight is exactly zero, and a row without any is not NaN."""
+_FILLING = 2 * HIDDEN_SCORE
+"""Score of what fills a block, less than what a mask hides: where all is hidden, real keys are heard."""
 LONG_ATTENTION = 192 * 192
 """Scores a head from which fused attention is faster on a CPU; measured between 128 x 128 and 256 x 256."""
 _BLOCK = 16
@@ -73,7 +75,16 @@ def attention_weights(
         allowed = _both(mask, causal, query_BHTE.shape[-2], keys_BHSE.shape[-2], query_BHTE.device)
         if allowed is not None:
             scores_BHTS = scores_BHTS + torch.where(allowed, 0.0, HIDDEN_SCORE)
-        return scores_BHTS.softmax(-1)
+        return softmax(scores_BHTS)
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """Return the softmax over the last axis; without gradients, on a CPU, of whole blocks of it."""
+    keys = scores.shape[-1]
+    if scores.requires_grad or scores.device.type != "cpu" or keys % _BLOCK == 0:
+        return scores.softmax(-1)
+    whole = F.pad(scores, (0, -keys % _BLOCK), value=_FILLING)
+    return whole.softmax(-1)[..., :keys]
 
 
 def read(weights_BHTS: Tensor, values_BHSE: Tensor) -> Tensor:
@@ -183,8 +194,7 @@ def _block_bias(allowed: Tensor | None, steps: int, keys: int, dtype: torch.dtyp
             return None
         allowed = torch.ones(1, 1, 1, keys, dtype=torch.bool)
     rows = 1 if allowed.shape[-2] == 1 else -(-steps // _BLOCK) * _BLOCK
-    # What fills a block counts less than what a mask hides: where all is hidden, only real keys are heard.
-    bias = torch.full((*allowed.shape[:-2], rows, whole), 2 * HIDDEN_SCORE, dtype=dtype)
+    bias = torch.full((*allowed.shape[:-2], rows, whole), _FILLING, dtype=dtype)
     bias[..., : allowed.shape[-2], :keys] = torch.where(allowed, 0.0, HIDDEN_SCORE).to(dtype)
     return bias
 
