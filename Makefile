@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test roads check format lint types docs install clean
+.PHONY: demo test roads check format lint types docs bench install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make format  rewrite the code in the house's layout"
 	@echo "make lint    ruff"
 	@echo "make types   mypy, strict"
+	@echo "make bench   measure beside other toolkits: make bench DATA=PATH/multi30k RUN=runs/multi30k-en-de"
 	@echo "make docs    check that pages, links and generated files are true"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -51,6 +52,11 @@ format: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m pytest tests/house/test_docs.py
+
+bench: $(STAMP)
+	@test -n "$(DATA)" -a -n "$(RUN)" || \
+	  { echo "say where Multi30k and a run of recipes/multi30k-en-de.yaml are: make bench DATA=PATH RUN=PATH"; exit 2; }
+	$(BIN)/python bench/run.py "$(abspath $(DATA))" "$(abspath $(RUN))"
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -130,7 +130,7 @@ def main(kind: str, work: Path, precision: str, seconds: float) -> None:
             {
                 "tokens_per_second": tokens / taken,
                 "updates": updates,
-                "loss": float(loss),
+                "loss": float(loss.detach()),
                 "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             }
         )

@@ -131,7 +131,9 @@ def predict(
     files, changes = _sorted_words(words)
     changes = [*changes, *_beam_changes(beam, nbest)]
     from dragoman.api import load
+    from dragoman.model.kernels import hold_memory
 
+    hold_memory()
     bundle = load(run, _device(device), others=others or ())
     several = nbest is not None
     for batch in _inputs(files):
@@ -196,7 +198,9 @@ def evaluate(
     data = _data(_one_file(files), source, target)
     from dragoman.api import evaluate as evaluate_run
     from dragoman.evaluation.evaluate import format_scores, write_report
+    from dragoman.model.kernels import hold_memory
 
+    hold_memory()
     report = evaluate_run(
         run,
         *changes,

@@ -21,6 +21,7 @@ from torch import multiprocessing
 from dragoman.decoding.batches import padded
 from dragoman.decoding.search import search
 from dragoman.errors import DataError, UserError
+from dragoman.model.kernels import hold_memory
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.recipe.run import Decoding
 from dragoman.records import Hypothesis
@@ -105,6 +106,7 @@ def _begin(model: Seq2Seq, threads: int) -> None:
     global _model
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    hold_memory()
     _model = model.eval()
 
 

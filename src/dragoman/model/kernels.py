@@ -6,6 +6,8 @@ exactness. `cross_entropy.py` and `scaled_dot.py` have the largest of these piec
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +21,25 @@ from torch.nn import functional as F  # noqa: N812 - the name that everybody giv
 Precision = Literal["fp32", "bf16"]
 """What matrix products are computed in; weights, sums and everything else stay float32."""
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Numbers of glibc's `mallopt`: free memory that is handed back, and size of blocks that are mapped alone."""
+_LARGEST_HELD, _HELD_AT_ONCE = 2**25, 2**30
+"""Bytes; glibc refuses a larger first number."""
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 """Flags of /proc/cpuinfo that say that a processor multiplies bfloat16 in hardware."""
+
+
+# --- memory
+def hold_memory() -> bool:
+    """Let this process keep what it frees for what comes next, and say whether the C library (glibc) does so.
+
+    By default it hands large blocks back to the system, and every step of a search takes them anew, page by
+    page. For processes of our own, not for those of others.
+    """
+    tell = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    if tell is None:
+        return False
+    return bool(tell(_M_MMAP_THRESHOLD, _LARGEST_HELD) and tell(_M_TRIM_THRESHOLD, _HELD_AT_ONCE))
 
 
 # --- precision

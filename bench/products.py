@@ -1,0 +1,49 @@
+"""Times behind docs/decisions/0011: a linear map in float32, bfloat16 and 8-bit integers, on one thread.
+
+python bench/products.py
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
+
+from dragoman.model.int8 import Int8Linear
+
+INPUTS, OUTPUTS, ROWS = 256, 1024, (1, 5, 60, 500)
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Print microseconds of a call, the best of many; that of 8 bits with all that is around its product."""
+    torch.set_num_threads(1)
+    weight, bias = torch.randn(OUTPUTS, INPUTS) / 16, torch.randn(OUTPUTS)
+    low_weight, low_bias = weight.bfloat16(), bias.bfloat16()
+    small = Int8Linear(weight, bias)
+    print("rows  float32  bfloat16  8 bits  8 bits, product only")
+    for rows in ROWS:
+        x = torch.randn(rows, INPUTS)
+        low_x, small_x = x.bfloat16(), (x * 30).to(torch.int8)
+        calls: list[Callable[[], object]] = [
+            lambda x=x: F.linear(x, weight, bias),
+            lambda low_x=low_x: F.linear(low_x, low_weight, low_bias),
+            lambda x=x: small(x),
+            lambda small_x=small_x: torch._int_mm(small_x, small.weight_KN),
+        ]
+        print(f"{rows:4}" + "".join(f"{_best(call):9.0f}" for call in calls))
+
+
+def _best(call: Callable[[], object]) -> float:
+    times = []
+    for _ in range(200):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times) * 1e6
+
+
+if __name__ == "__main__":
+    main()
