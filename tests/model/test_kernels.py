@@ -165,11 +165,11 @@ PAGES_TAKEN = """
 import resource, sys, torch
 from dragoman.model.kernels import hold_memory
 holding = sys.argv[1] == "hold" and hold_memory()
-blocks = [torch.ones(3 * 2**20) for _ in range(4)]
+blocks = [torch.ones(2**18) for _ in range(40)]
 del blocks
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
-    blocks = [torch.ones(3 * 2**20) for _ in range(4)]
+    blocks = [torch.ones(2**18) for _ in range(40)]
     del blocks
 print(int(holding), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
