@@ -183,4 +183,4 @@ def test_memory_that_is_held_is_not_taken_anew():
     (_, taken), (holding, taken_when_held) = pages("leave"), pages("hold")
     if not holding:
         pytest.skip("this C library cannot be told")
-    assert taken_when_held < 0.1 * taken
+    assert taken_when_held < 0.5 * taken
