@@ -311,6 +311,26 @@ def test_another_recipe_is_refused_with_the_keys_that_differ(recipe_of, stop_aft
     assert "another `run`" in message
 
 
+def test_a_run_goes_on_under_a_version_with_more_keys(recipe_of, stop_after, monkeypatch):
+    real = running.save_checkpoint
+
+    def older(folder, checkpoint, keep):
+        record = json.loads(json.dumps(checkpoint.record))
+        del record["recipe"]["decoding"]["precision"], record["recipe"]["training"]["clip_norm"]
+        return real(folder, replace(checkpoint, record=record), keep)
+
+    monkeypatch.setattr(running, "save_checkpoint", older)
+    stop_after(4)
+    with pytest.raises(Interrupted):
+        train(recipe_of(), say=quiet)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="clip_norm: 1.0 -> 2.0"):
+        train(recipe_of(clip_norm=2.0), say=quiet)
+    lines = []
+    train(recipe_of(), say=lines.append)
+    assert any("going on from the checkpoint of step" in line for line in lines)
+
+
 def test_changed_data_are_refused(recipe_of, words, stop_after, monkeypatch, tmp_path):
     pairs = (words / "pairs.tsv").read_text()
     moved = tmp_path / "moved"

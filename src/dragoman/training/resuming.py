@@ -10,7 +10,7 @@ from dragoman.bundle import Bundle, load_bundle
 from dragoman.data.prepare import Prepared
 from dragoman.data.store import fingerprint as content_hash
 from dragoman.errors import BundleError, CheckpointError, RecipeError
-from dragoman.recipe.loading import dump_recipe, load_recipe
+from dragoman.recipe.loading import dump_recipe, load_recipe, recipe_from
 from dragoman.recipe.sections import Recipe
 from dragoman.training.checkpoint import Checkpoint, write_whole
 from dragoman.training.progress import read_log
@@ -55,7 +55,10 @@ def as_before(recipe: Recipe, folder: Path, checkpoint: Checkpoint | None) -> Re
 def _recipe_before(folder: Path, checkpoint: Checkpoint | None) -> dict[str, Any] | None:
     if checkpoint is not None:
         stored: dict[str, Any] = checkpoint.record["recipe"]
-        return stored
+        try:  # Keys that a later version added stand at their defaults.
+            return recipe_from(stored).model_dump(mode="json")
+        except RecipeError:
+            return stored
     try:
         return load_recipe(folder / RECIPE).model_dump(mode="json")
     except (OSError, RecipeError):
