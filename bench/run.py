@@ -39,15 +39,7 @@ def main(data: Path, run: Path) -> None:
         _make_environment(name, requirements)
     corpus, decoding = WORK / "corpus", WORK / "decoding"
     _python(sys.executable, "corpus.py", data, corpus)
-    _python(
-        sys.executable,
-        "decode_export.py",
-        run,
-        data / "val.en.gz",
-        data / "val.de.gz",
-        decoding,
-        last_line=False,
-    )
+    _python(sys.executable, "decode_export.py", run, data / "val.en.gz", data / "val.de.gz", decoding)
     measured = {
         "peak": _measured(sys.executable, "peak.py"),
         "training": _in_turns(_training(corpus)),
