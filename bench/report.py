@@ -39,7 +39,7 @@ def _training(measured: dict[str, Any]) -> str:
     lines = [
         "## Training\n",
         f"{MODEL}; Multi30k in pieces, about 4,096 target tokens an update.\n",
-        "| | target tokens a second | lowest, highest | ratio of ours to it | share of the peak | memory MiB |",
+        "| | target tokens a second | lowest, highest | ours to it | share of the peak | memory MiB |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name, found in sorted(training.items(), key=lambda item: -_middle(item[1]["tokens_per_second"])):
