@@ -2,7 +2,7 @@
 
     python bench/corpus.py MULTI30K WORK
 
-Writes `train`, `dev` and `test` of `en` and `de`, one sentence a line, pieces between spaces; `vocabulary`, a
+Writes `train` and `dev` of `en` and `de`, one sentence a line, pieces between spaces; `vocabulary`, a
 piece a line, most frequent first; `batches.json`, lists of training lines of similar length that hold at most
 4,096 target pieces with the end symbol each, for contenders that have no batching of their own.
 """
@@ -21,7 +21,7 @@ import sentencepiece
 
 PIECES = 8000
 BATCH_TOKENS = 4096
-FILES = {"train": "train", "dev": "val", "test": "test_2016_flickr"}
+FILES = {"train": "train", "dev": "val"}
 
 
 def write_corpus(multi30k: Path, work: Path) -> None:

@@ -97,21 +97,17 @@ def _spec(work: Path) -> transformer_spec.TransformerSpec:
 
 
 def _layer(layer: Any, weights: Any, name: str, is_decoder: bool) -> None:
-    _attention_norm(layer.self_attention, weights, f"{name}.around_hear.norm")
+    _norm(layer.self_attention.layer_norm, weights, f"{name}.around_hear.norm")
     _linear(layer.self_attention.linear[0], weights, f"{name}.hear.inward")
     _linear(layer.self_attention.linear[1], weights, f"{name}.hear.outward")
     if is_decoder:
-        _attention_norm(layer.attention, weights, f"{name}.around_read.norm")
+        _norm(layer.attention.layer_norm, weights, f"{name}.around_read.norm")
         _linear(layer.attention.linear[0], weights, f"{name}.read.query")
         _linear(layer.attention.linear[1], weights, f"{name}.read.memory")
         _linear(layer.attention.linear[2], weights, f"{name}.read.outward")
-    _attention_norm(layer.ffn, weights, f"{name}.around_feed.norm")
+    _norm(layer.ffn.layer_norm, weights, f"{name}.around_feed.norm")
     _linear(layer.ffn.linear_0, weights, f"{name}.feed.inward")
     _linear(layer.ffn.linear_1, weights, f"{name}.feed.outward")
-
-
-def _attention_norm(part: Any, weights: Any, name: str) -> None:
-    _norm(part.layer_norm, weights, name)
 
 
 def _norm(norm: Any, weights: Any, name: str) -> None:

@@ -1,10 +1,13 @@
 """Times behind docs/decisions/0011: a linear map in float32, bfloat16 and 8-bit integers, on one thread.
 
-python bench/products.py
+python bench/products.py [hold]
+
+With `hold` the process keeps the memory that it frees.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -12,6 +15,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
 from dragoman.model.int8 import Int8Linear
+from dragoman.model.kernels import hold_memory
 
 INPUTS, OUTPUTS, ROWS = 256, 1024, (1, 5, 60, 500)
 
@@ -20,6 +24,8 @@ INPUTS, OUTPUTS, ROWS = 256, 1024, (1, 5, 60, 500)
 def main() -> None:
     """Print microseconds of a call, the best of many; that of 8 bits with all that is around its product."""
     torch.set_num_threads(1)
+    if sys.argv[1:] == ["hold"]:
+        hold_memory()
     weight, bias = torch.randn(OUTPUTS, INPUTS) / 16, torch.randn(OUTPUTS)
     low_weight, low_bias = weight.bfloat16(), bias.bfloat16()
     small = Int8Linear(weight, bias)

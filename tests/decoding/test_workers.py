@@ -41,6 +41,11 @@ def _end(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def test_no_workers_at_all_are_refused(bundle_of):
+    with pytest.raises(UserError, match="at least 1"):
+        next(decode(bundle_of(), words(1), BEAM, workers=0))
+
+
 def test_a_worker_that_dies_is_reported(bundle_of, monkeypatch):
     bundle = bundle_of()
     monkeypatch.setattr(module, "_answer_here", _end)

@@ -90,6 +90,17 @@ def test_a_model_thinks_nearly_the_same_and_is_left_as_it_was(architecture):
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_a_model_is_made_small_once_until_its_weights_change():
+    model = _model(ARCHITECTURES[0])
+    small = in_int8(model)
+    assert in_int8(model) is small
+    with torch.no_grad():
+        model.encoder.layers[0].feed.inward.weight.mul_(2)
+    changed = in_int8(model)
+    assert changed is not small
+    assert not torch.equal(_scores(changed), _scores(small))
+
+
 def test_a_model_keeps_one_weight_in_two_places_small_only_where_it_multiplies():
     model = _model(ARCHITECTURES[0])
     small = in_int8(model)

@@ -17,7 +17,7 @@ from dragoman.data.batching import collate
 from dragoman.data.prepare import read_split
 from dragoman.data.rejects import Rejects
 from dragoman.decoding.selftest import selftest
-from dragoman.errors import CheckpointError, Diverged, Interrupted, MissingExtra
+from dragoman.errors import CheckpointError, Diverged, Interrupted, MissingExtra, UserError
 from dragoman.recipe.loading import load_recipe
 from dragoman.training import batch_size, step
 from dragoman.training import run as running
@@ -309,6 +309,22 @@ def test_another_recipe_is_refused_with_the_keys_that_differ(recipe_of, stop_aft
     assert "training.clip_norm: 1.0 -> 2.0" in message
     assert "log_every" not in message
     assert "another `run`" in message
+
+
+def test_validations_in_int8_see_the_weights_of_their_step(recipe_of):
+    decoding = {"evaluation": {"metrics": ["exact_match"]}}  # or validations would not decode
+    recipe = recipe_of(**decoding, optimizer={"kind": "adam", "learning_rate": 0.05}).model_dump()
+    recipe["decoding"]["precision"] = "int8"
+    bundle = train(type(recipe_of()).model_validate(recipe), say=quiet)
+    assert selftest(load_bundle(bundle.folder)) == []  # its stored answers are those of the finished model
+
+
+def test_int8_is_refused_before_a_run_on_a_gpu_begins(recipe_of, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    recipe = recipe_of(device="auto").model_dump()
+    recipe["decoding"]["precision"] = "int8"
+    with pytest.raises(UserError, match="would validate on a GPU"):
+        train(type(recipe_of()).model_validate(recipe), say=quiet)
 
 
 def test_a_run_goes_on_under_a_version_with_more_keys(recipe_of, stop_after, monkeypatch):

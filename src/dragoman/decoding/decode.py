@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +24,6 @@ from dragoman.records import Example, Hypothesis, Prediction, Value
 
 EMPTY = Hypothesis((), (), 0.0, True)
 """The answer to an empty source; the model is not asked."""
-
-_small_models: WeakKeyDictionary[Seq2Seq, Seq2Seq] = WeakKeyDictionary()
-"""Models in int8, by the models that they were made of."""
 
 
 def decode(
@@ -94,16 +90,14 @@ def _task(bundle: Bundle, section: Decoding, prefix: Value | None, reads: bool, 
 
 
 def _in_precision(bundle: Bundle, section: Decoding) -> Seq2Seq:
-    """Return the bundle's model as it answers in the precision of the section; made once for a model."""
+    """Return the bundle's model as it answers in the precision of the section."""
     if section.precision == "fp32":
         return bundle.model
     if bundle.device.type != "cpu":
         raise UserError(
             f"decoding.precision: `int8` is for a CPU, this model is on {bundle.device.type}; `fp32` would do"
         )
-    if bundle.model not in _small_models:
-        _small_models[bundle.model] = in_int8(bundle.model)
-    return _small_models[bundle.model]
+    return in_int8(bundle.model)
 
 
 def _longest_target(bundle: Bundle) -> float:

@@ -51,6 +51,8 @@ def answering_requests(model: Seq2Seq, workers: int) -> Iterator[Answering]:
     Workers share the weights and the threads of this process. Raises UserError for several workers of a model
     that is not on a CPU, and where a worker dies.
     """
+    if workers < 1:
+        raise UserError(f"workers: expected at least 1, found {workers}")
     if workers == 1:
         yield lambda requests: (answer_request(model, request) for request in requests)
         return

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from typing import cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -69,16 +70,24 @@ class Int8Head(nn.Module):
 def in_int8(model: Seq2Seq) -> Seq2Seq:
     """Return a model for answering on a CPU that shares everything with this one but large linear maps.
 
-    Recurrences stay as they are. It is in eval mode, and its weights do not follow the first model's.
+    Recurrences stay as they are. It is in eval mode. Asked again, it is the same one until a weight changes.
     """
-    return cast("Seq2Seq", _twin(model).eval())
+    weights = tuple((weight.data_ptr(), weight._version) for weight in model.parameters())
+    before = _made.get(model)
+    if before is None or before[0] != weights:
+        before = _made[model] = (weights, cast("Seq2Seq", _twin(model).eval()))
+    return before[1]
+
+
+_made: WeakKeyDictionary[Seq2Seq, tuple[tuple[tuple[int, int], ...], Seq2Seq]] = WeakKeyDictionary()
+"""By models: where their weights lay and how often each had changed, and what was made of them."""
 
 
 def _twin(module: nn.Module) -> nn.Module:
     if isinstance(module, VocabularyHead):
         return Int8Head(module)
-    if isinstance(module, nn.Linear):
-        return Int8Linear(module.weight, module.bias) if module.weight.numel() >= SMALLEST_PRODUCT else module
+    if isinstance(module, nn.Linear) and module.weight.numel() >= SMALLEST_PRODUCT:
+        return Int8Linear(module.weight, module.bias)
     twin = copy.copy(module)
     twin._modules = {name: child and _twin(child) for name, child in module._modules.items()}
     return twin

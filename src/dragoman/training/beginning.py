@@ -119,7 +119,13 @@ def _device(recipe: Recipe) -> torch.device:
         raise UserError(
             "training.device: `cuda` was asked for, but torch sees no GPU; `auto` or `cpu` would do"
         )
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+    if device.type != "cpu" and recipe.decoding.precision == "int8":
+        raise UserError(
+            "decoding.precision: `int8` is for a CPU, this run would validate on a GPU; train with `fp32` "
+            "and say `decoding.precision=int8` where the run answers, or `training.device: cpu`"
+        )
+    return device
 
 
 def _fresh_model(recipe: Recipe, prepared: Prepared, device: torch.device) -> Seq2Seq:
