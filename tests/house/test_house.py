@@ -25,6 +25,7 @@ LAYERS = [  # top first; a layer may import only what stands below it; "a | b" a
     "decoding",
     "bundle",
     "data | model",
+    "native",
     "records | recipe",
     "errors",
 ]
