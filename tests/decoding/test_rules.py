@@ -1,6 +1,7 @@
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,12 +15,12 @@ A, B, C = 4, 5, 6
 
 def allowed(rules, tokens, size=7):
     logits_BV = torch.zeros(1, size)
-    rules.apply(logits_BV, torch.tensor([tokens], dtype=torch.long))
+    rules.apply(logits_BV, np.array([tokens], dtype=np.int64))
     return {token for token, value in enumerate(logits_BV[0].tolist()) if value > -math.inf}
 
 
 def rules(prefixes=None, length=10, **limits):
-    return rules_for(torch.tensor([length]), Greedy(method="greedy", **limits), prefixes)
+    return rules_for(np.array([length]), Greedy(method="greedy", **limits), prefixes)
 
 
 def test_control_symbols_are_never_written():
@@ -47,7 +48,7 @@ def test_blocked_is_exactly_what_would_repeat_a_run(size):
 
 def test_rows_are_blocked_by_what_they_wrote_themselves():
     logits_BV = torch.zeros(2, 7)
-    rules(no_repeat_ngram=1).apply(logits_BV, torch.tensor([[A, B], [C, C]]))
+    rules(no_repeat_ngram=1).apply(logits_BV, np.array([[A, B], [C, C]]))
     assert logits_BV.isneginf().tolist() == [
         [True, True, True, False, True, True, False],
         [True, True, True, False, False, False, True],
@@ -68,16 +69,16 @@ def test_a_prefix_overrides_every_other_rule(token):
 
 
 def test_prefixes_of_different_lengths_bind_only_their_sources():
-    both = rules_for(torch.tensor([3, 3]), Greedy(method="greedy"), [[A], [B, C]])
+    both = rules_for(np.array([3, 3]), Greedy(method="greedy"), [[A], [B, C]])
     logits_BV = torch.zeros(4, 7)  # two rows a source
-    both.apply(logits_BV, torch.tensor([[A], [A], [B], [B]]))
+    both.apply(logits_BV, np.array([[A], [A], [B], [B]]))
     assert logits_BV.isfinite().sum(dim=1).tolist() == [4, 4, 1, 1]
     assert logits_BV[2:, C].isfinite().all()
 
 
 def test_the_forced_token_keeps_its_own_logit():
     logits_BV = torch.arange(7.0)[None]
-    rules([[B]]).apply(logits_BV, torch.zeros(1, 0, dtype=torch.long))
+    rules([[B]]).apply(logits_BV, np.zeros((1, 0), dtype=np.int64))
     assert logits_BV[0, B] == B
 
 
@@ -116,15 +117,15 @@ def test_prefixes_are_as_many_as_sources():
 
 
 def test_kept_rules_are_those_of_the_kept_sources():
-    three = rules_for(torch.tensor([1, 2, 3]), Greedy(method="greedy"), [[A], [B], [C, C]])
-    kept = three.keep(torch.tensor([2, 0]))
+    three = rules_for(np.array([1, 2, 3]), Greedy(method="greedy"), [[A], [B], [C, C]])
+    kept = three.keep(np.array([2, 0]))
     assert isinstance(kept, Rules)
     assert kept.longest_N.tolist() == [56, 52]
     assert kept.prefixes_NP.tolist()[0] == [C, C]
 
 
 def test_length_divisor():
-    lengths = torch.tensor([1, 7])
+    lengths = np.array([1, 7])
     assert length_divisor(lengths, 0).tolist() == [1, 1]
     assert length_divisor(lengths, 1).tolist() == [1, 2]
     assert length_divisor(lengths, 0.5).tolist() == pytest.approx([1, 2**0.5])

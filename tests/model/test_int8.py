@@ -105,4 +105,4 @@ def test_a_model_keeps_one_weight_in_two_places_small_only_where_it_multiplies()
     model = _model(ARCHITECTURES[0])
     small = in_int8(model)
     assert small.source_frontend.weight is model.source_frontend.weight
-    assert small.head.table.weight_KN.dtype is torch.int8
+    assert small.head.table.weight.dtype in (torch.int8, torch.uint8)

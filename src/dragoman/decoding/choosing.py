@@ -1,19 +1,35 @@
 """The most probable tokens and continuations, ties broken by the lowest id.
 
-N sources, K rows of each source, B = N·K rows, V vocabulary, C candidates of a row.
+N sources, K rows of each source, B = N·K rows, V vocabulary, C candidates of a row. Logits are tensors, where
+the model is; what is chosen among few candidates is chosen in NumPy: for arrays so small, calls are all that
+counts, and those of NumPy are the cheapest.
 """
 
 from __future__ import annotations
 
 import math
+from ctypes import CDLL, c_int64, c_void_p
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from dragoman.native.library import library
+
+Ids = NDArray[np.int64]
+Reals = NDArray[np.float64]
+Bounds = NDArray[np.float32]
+"""What no logit of a row's block is larger than, (B, blocks)."""
 
 _BLOCK = 64
 _FEWEST_BLOCKS = 4
 """Blocks for each score wanted, below which looking for blocks first saves nothing."""
+_MOST_NATIVE = 64
+"""Scores of a row that the kernel is asked for at most: it inserts them one by one."""
 
 
 @dataclass(frozen=True)
@@ -24,47 +40,75 @@ class Choice:
     the whole hypothesis, both float64; rows without a hypothesis have a total of minus infinity.
     """
 
-    tokens_NK: Tensor
-    log_probs_NK: Tensor
-    totals_NK: Tensor
-    parents_NK: Tensor | None = None
+    tokens_NK: Ids
+    log_probs_NK: Reals
+    totals_NK: Reals
+    parents_NK: Ids | None = None
 
 
-def continue_rows(logits_BV: Tensor, normaliser_B: Tensor, totals_NK: Tensor, tokens_B: Tensor) -> Choice:
-    """Continue each row with the given token."""
-    chosen_NK = logits_BV.gather(1, tokens_B[:, None]).view(totals_NK.shape)
-    log_probs_NK = chosen_NK.double() - normaliser_B.view(totals_NK.shape)
-    return Choice(tokens_B.view(totals_NK.shape), log_probs_NK, _add(totals_NK, log_probs_NK))
+def normalisers(logits_BV: Tensor) -> tuple[Reals, Bounds | None]:
+    """Return the logarithm of each row's sum of exponentials, not finite where it has no probabilities.
+
+    What comes beside it makes `top` of these logits faster, as long as none of them has grown.
+    """
+    kernels = _kernels(logits_BV)
+    if kernels is None:
+        # logsumexp in half its time
+        return _array((logits_BV.amax(1) - logits_BV.log_softmax(1).amax(1)).double()), None
+    rows, size = logits_BV.shape
+    found_B = np.empty(rows, dtype=np.float32)
+    bounds_BX = np.empty((rows, -(-size // _BLOCK)), dtype=np.float32)
+    kernels.normalise(logits_BV.data_ptr(), rows, size, found_B.ctypes.data, bounds_BX.ctypes.data)
+    return found_B.astype(np.float64), bounds_BX
 
 
-def best_continuations(logits_BV: Tensor, normaliser_B: Tensor, totals_NK: Tensor) -> Choice:
+def continue_rows(logits_B: Tensor, normaliser_B: Reals, totals_NK: Reals, tokens_B: Tensor) -> Choice:
+    """Continue each row with the given token, which has the given logit."""
+    with np.errstate(invalid="ignore"):
+        log_probs_NK = (_array(logits_B) - normaliser_B).reshape(totals_NK.shape)
+        totals_NK = _add(totals_NK, log_probs_NK)
+    return Choice(_array(tokens_B).reshape(totals_NK.shape), log_probs_NK, totals_NK)
+
+
+def best_continuations(
+    logits_BV: Tensor, normaliser_B: Reals, totals_NK: Reals, bounds_BX: Bounds | None = None
+) -> Choice:
     """Choose the K best continuations of all rows of each source."""
     sources, beams = totals_NK.shape
-    logits_BC, tokens_BC = top(logits_BV, min(beams, logits_BV.shape[1]))
+    logits_BC, tokens_BC = top(logits_BV, min(beams, logits_BV.shape[1]), bounds_BX)
     candidates = logits_BC.shape[1]
-    log_probs_NKC = (logits_BC.double() - normaliser_B[:, None]).view(sources, beams, candidates)
-    # sums are float64: close candidates stay apart where a float32 sum would make them equal
-    totals_NX = _add(totals_NK[:, :, None], log_probs_NKC).flatten(1)
-    order_NK = totals_NX.sort(dim=1, descending=True, stable=True).indices[:, :beams]
+    with np.errstate(invalid="ignore"):
+        log_probs_NKC = (_array(logits_BC) - normaliser_B[:, None]).reshape(sources, beams, candidates)
+        # sums are float64: close candidates stay apart where a float32 sum would make them equal
+        totals_NX = _add(totals_NK[:, :, None], log_probs_NKC).reshape(sources, -1)
+    order_NK = (-totals_NX).argsort(axis=1, kind="stable")[:, :beams]
+    sources_N1 = np.arange(sources)[:, None]
     return Choice(
-        tokens_BC.reshape(sources, -1).gather(1, order_NK),
-        log_probs_NKC.flatten(1).gather(1, order_NK),
-        totals_NX.gather(1, order_NK),
+        _array(tokens_BC).reshape(sources, -1)[sources_N1, order_NK],
+        log_probs_NKC.reshape(sources, -1)[sources_N1, order_NK],
+        totals_NX[sources_N1, order_NK],
         order_NK // candidates,
     )
 
 
-def _add(totals: Tensor, log_probs: Tensor) -> Tensor:
+def _add(totals: Reals, log_probs: Reals) -> Reals:
     """Add log-probabilities to totals; what has no total stays without, whatever its row computed."""
-    return torch.where(totals == -math.inf, totals, totals + log_probs)
+    return np.where(totals == -math.inf, totals, totals + log_probs)
 
 
-def top(scores_BV: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _array(x: Tensor) -> NDArray[Any]:
+    return x.cpu().numpy()
+
+
+def top(scores_BV: Tensor, count: int, bounds_BX: Bounds | None = None) -> tuple[Tensor, Tensor]:
     """Return the largest scores of each row and their ids, largest first, the lowest ids first among equals.
 
     `torch.topk` alone leaves open which of equal scores it takes, and in what order.
     """
     size = scores_BV.shape[1]
+    kernels = _kernels(scores_BV) if count <= _MOST_NATIVE else None
+    if kernels is not None:
+        return _native_top(kernels, scores_BV, count, bounds_BX)
     if count == 1:
         return _some_top(scores_BV, 1)
     if count == size:
@@ -82,6 +126,37 @@ def top(scores_BV: Tensor, count: int) -> tuple[Tensor, Tensor]:
     ids_BC = ids_BC.sort(dim=1).values
     values_BC, order_BC = scores_BV.gather(1, ids_BC).sort(dim=1, descending=True, stable=True)
     return values_BC, ids_BC.gather(1, order_BC)
+
+
+def _native_top(
+    kernels: CDLL, scores_BV: Tensor, count: int, bounds_BX: Bounds | None
+) -> tuple[Tensor, Tensor]:
+    values_BC = torch.empty(len(scores_BV), count)
+    ids_BC = torch.empty(len(scores_BV), count, dtype=torch.long)
+    bounds = None if bounds_BX is None else bounds_BX.ctypes.data
+    pointers = (bounds, values_BC.data_ptr(), ids_BC.data_ptr())
+    kernels.top(scores_BV.data_ptr(), *scores_BV.shape, count, *pointers)
+    return values_BC, ids_BC
+
+
+def _kernels(scores_BV: Tensor) -> CDLL | None:
+    """Return the kernels for rows like these, or None: they take contiguous float32 on a CPU."""
+    if (
+        scores_BV.dtype is not torch.float32
+        or scores_BV.device.type != "cpu"
+        or not scores_BV.is_contiguous()
+    ):
+        return None
+    return _choosing()
+
+
+@cache
+def _choosing() -> CDLL | None:
+    kernels = library("choosing")
+    if kernels is not None:
+        kernels.normalise.argtypes = (c_void_p, c_int64, c_int64, c_void_p, c_void_p)
+        kernels.top.argtypes = (c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p, c_void_p)
+    return kernels
 
 
 def _some_top(scores_BV: Tensor, count: int) -> tuple[Tensor, Tensor]:

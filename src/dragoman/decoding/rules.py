@@ -13,12 +13,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dragoman.errors import UserError
 from dragoman.recipe.run import Limits
 from dragoman.records import BOS, EOS, PAD, UNKNOWN
+
+Ids = NDArray[np.int64]
 
 NEVER_WRITTEN = (PAD, UNKNOWN, BOS)
 _FREE = -1  # stands in a table of prefixes where nothing is forced
@@ -34,16 +38,16 @@ class Rules:
     `min_length`; no repeated n-gram.
     """
 
-    longest_N: Tensor
-    prefixes_NP: Tensor
+    longest_N: Ids
+    prefixes_NP: Ids
     min_length: int
     no_repeat_ngram: int
 
-    def keep(self, sources: Tensor) -> Rules:
+    def keep(self, sources: Ids) -> Rules:
         """Keep the rules of the given sources."""
         return replace(self, longest_N=self.longest_N[sources], prefixes_NP=self.prefixes_NP[sources])
 
-    def apply(self, logits_BV: Tensor, tokens_BT: Tensor) -> None:
+    def apply(self, logits_BV: Tensor, tokens_BT: Ids) -> None:
         """Set the logits of what may not follow the given tokens to minus infinity, in place."""
         step = tokens_BT.shape[1]
         eos_B = logits_BV[:, EOS].clone()
@@ -59,10 +63,10 @@ class Rules:
             logits_BV[:, EOS] = torch.where(stuck_B, eos_B, logits_BV[:, EOS])
         if own_BV is not None:
             beams = len(logits_BV) // len(self.longest_N)
-            _force(logits_BV, own_BV, self.prefixes_NP[:, step].repeat_interleave(beams))
+            _force(logits_BV, own_BV, self.prefixes_NP[:, step].repeat(beams))
 
 
-def rules_for(lengths_N: Tensor, section: Limits, prefixes: Sequence[Sequence[int]] | None) -> Rules:
+def rules_for(lengths_N: Ids, section: Limits, prefixes: Sequence[Sequence[int]] | None) -> Rules:
     """Make the rules for sources of the given lengths.
 
     An answer is at most `max_ratio` times its source's length plus `max_extra` long, and never longer than
@@ -70,14 +74,14 @@ def rules_for(lengths_N: Tensor, section: Limits, prefixes: Sequence[Sequence[in
     leaves no room under `max_length`.
     """
     table_NP = _prefix_table(prefixes, lengths_N, section)
-    by_source_N = (lengths_N.double() * section.max_ratio).long() + section.max_extra
-    prefixed_N = (table_NP != _FREE).sum(dim=1)
-    shortest_N = prefixed_N.clamp(min=section.min_length) + 1
-    longest_N = torch.maximum(by_source_N, shortest_N).clamp(max=section.max_length)
+    by_source_N = (lengths_N * float(section.max_ratio)).astype(np.int64) + section.max_extra
+    prefixed_N = (table_NP != _FREE).sum(axis=1)
+    shortest_N = np.maximum(prefixed_N, section.min_length) + 1
+    longest_N = np.minimum(np.maximum(by_source_N, shortest_N), section.max_length)
     return Rules(longest_N, table_NP, section.min_length, section.no_repeat_ngram)
 
 
-def _prefix_table(prefixes: Sequence[Sequence[int]] | None, lengths_N: Tensor, section: Limits) -> Tensor:
+def _prefix_table(prefixes: Sequence[Sequence[int]] | None, lengths_N: Ids, section: Limits) -> Ids:
     if prefixes is None:
         prefixes = [()] * len(lengths_N)
     if len(prefixes) != len(lengths_N):
@@ -91,34 +95,40 @@ def _prefix_table(prefixes: Sequence[Sequence[int]] | None, lengths_N: Tensor, s
     if any({PAD, BOS, EOS} & set(prefix) for prefix in prefixes):
         raise ValueError("a prefix holds tokens of an answer: no PAD, BOS or EOS")
     rows = [[*map(int, prefix), *[_FREE] * (steps - len(prefix))] for prefix in prefixes]
-    return torch.tensor(rows, dtype=torch.long, device=lengths_N.device).view(len(lengths_N), steps)
+    return np.array(rows, dtype=np.int64).reshape(len(lengths_N), steps)
 
 
-def _block_repeats(logits_BV: Tensor, tokens_BT: Tensor, size: int) -> None:
+def _block_repeats(logits_BV: Tensor, tokens_BT: Ids, size: int) -> None:
     """Forbid each token that would complete a run of `size` tokens which the row already has."""
     steps = tokens_BT.shape[1]
     if steps < size:
         return
-    runs_BWX = tokens_BT.unfold(1, size, 1)
+    runs_BWX = np.lib.stride_tricks.sliding_window_view(tokens_BT, size, axis=1)
     last_BX = tokens_BT[:, steps - size + 1 :]
-    repeats_BW = (runs_BWX[..., :-1] == last_BX[:, None, :]).all(dim=-1)
-    rows, windows = repeats_BW.nonzero(as_tuple=True)
-    logits_BV[rows, runs_BWX[rows, windows, -1]] = -math.inf
+    rows, windows = (runs_BWX[..., :-1] == last_BX[:, None, :]).all(axis=-1).nonzero()
+    _set(logits_BV, rows, runs_BWX[rows, windows, -1], -math.inf)
 
 
-def _force(logits_BV: Tensor, own_BV: Tensor, forced_B: Tensor) -> None:
+def _force(logits_BV: Tensor, own_BV: Tensor, forced_B: Ids) -> None:
     """Leave only the forced token, with the model's own logit, in rows that have one."""
-    rows = (forced_B != _FREE).nonzero().flatten()
-    logits_BV[rows] = -math.inf
-    logits_BV[rows, forced_B[rows]] = own_BV[rows, forced_B[rows]]
+    rows = (forced_B != _FREE).nonzero()[0]
+    rows_R = torch.from_numpy(rows).to(logits_BV.device)
+    forced_R = torch.from_numpy(forced_B[rows]).to(logits_BV.device)
+    logits_BV[rows_R] = -math.inf
+    logits_BV[rows_R, forced_R] = own_BV[rows_R, forced_R]
 
 
-def length_divisor(lengths: Tensor, power: float) -> Tensor:
+def _set(logits_BV: Tensor, rows: Ids, tokens: Ids, value: float) -> None:
+    places = torch.from_numpy(np.stack([rows, tokens])).to(logits_BV.device)
+    logits_BV[places[0], places[1]] = value
+
+
+def length_divisor(lengths: Ids | int, power: float) -> NDArray[np.float64]:
     """Return ((5 + length) / 6) to a power, what log-probabilities are divided by (Wu et al. 2016).
 
     The length counts the end symbol.
     """
-    return ((5 + lengths.double()) / 6) ** power
+    return ((5 + np.asarray(lengths, dtype=np.float64)) / 6) ** power
 
 
 def coverage_penalty(reads_BTS: Tensor, mask_BS: Tensor, weight: float) -> Tensor:

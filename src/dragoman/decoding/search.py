@@ -14,10 +14,21 @@ import math
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from dragoman.decoding.choosing import Choice, best_continuations, continue_rows, top
+from dragoman.decoding.choosing import (
+    Bounds,
+    Choice,
+    Ids,
+    Reals,
+    best_continuations,
+    continue_rows,
+    normalisers,
+    top,
+)
 from dragoman.decoding.rules import Rules, coverage_penalty, length_divisor, rules_for
 from dragoman.decoding.sampling import Words, draw, streams, uniforms
 from dragoman.errors import UserError
@@ -83,48 +94,59 @@ def _best(found: list[Hypothesis], section: Decoding) -> tuple[Hypothesis, ...]:
 
 @dataclass(frozen=True)
 class _Front:
-    """All that is live. Rows of ended hypotheses stay in place, with a total of minus infinity."""
+    """All that is live. Rows of ended hypotheses stay in place, with a total of minus infinity.
 
-    sources_N: Tensor
+    What decides is held in NumPy, on the host; where the model computes there are only its own state and, on
+    request, where it looked.
+    """
+
+    sources_N: Ids
     """Which inputs these are."""
     state: State
     rules: Rules
     streams_NK: Words
-    mask_NS: Tensor
-    best_NM: Tensor
+    lengths_N: Ids
+    best_NM: Reals
     """Best scores of finished hypotheses, largest first; minus infinity where there are fewer."""
-    finished_N: Tensor
-    totals_NK: Tensor
-    tokens_BT: Tensor
-    log_probs_BT: Tensor
+    finished_N: Ids
+    totals_NK: Reals
+    tokens_BT: Ids
+    log_probs_BT: Reals
+    device: torch.device
     reads_BTS: Tensor | None = None
 
     @property
     def rows_per_source(self) -> int:
-        return self.totals_NK.shape[1]
+        return int(self.totals_NK.shape[1])
 
     @property
-    def is_live_NK(self) -> Tensor:
-        return self.totals_NK != -math.inf
+    def is_live_NK(self) -> NDArray[np.bool_]:
+        return np.not_equal(self.totals_NK, -math.inf)
 
     @property
     def step(self) -> int:
-        return self.tokens_BT.shape[1]
+        return int(self.tokens_BT.shape[1])
 
-    def keep(self, sources: Tensor) -> _Front:
-        rows_B = rows_of(sources, self.rows_per_source)
-        return _Front(
-            self.sources_N[sources],
-            self.state.keep(sources),
-            self.rules.keep(sources),
-            self.streams_NK[sources.cpu().numpy()],
-            self.mask_NS[sources],
-            self.best_NM[sources],
-            self.finished_N[sources],
-            self.totals_NK[sources],
-            self.tokens_BT[rows_B],
-            self.log_probs_BT[rows_B],
-            None if self.reads_BTS is None else self.reads_BTS[rows_B],
+    def there(self, ids: Ids) -> Tensor:
+        """Return these numbers where the model computes."""
+        return torch.from_numpy(ids).to(self.device)
+
+    def keep(self, sources: Ids) -> _Front:
+        kept, beams = self.there(sources), self.rows_per_source
+        rows_B = (sources[:, None] * beams + np.arange(beams)).reshape(-1)
+        return replace(
+            self,
+            sources_N=self.sources_N[sources],
+            state=self.state.keep(kept),
+            rules=self.rules.keep(sources),
+            streams_NK=self.streams_NK[sources],
+            lengths_N=self.lengths_N[sources],
+            best_NM=self.best_NM[sources],
+            finished_N=self.finished_N[sources],
+            totals_NK=self.totals_NK[sources],
+            tokens_BT=self.tokens_BT[rows_B],
+            log_probs_BT=self.log_probs_BT[rows_B],
+            reads_BTS=None if self.reads_BTS is None else self.reads_BTS[rows_of(kept, beams)],
         )
 
 
@@ -142,23 +164,25 @@ def _start(
             rows, wanted, seed = section.beam, section.nbest, 0
         case Sample():
             rows, wanted, seed = section.samples, section.samples, section.seed
-    sources, device = len(source.lengths_B), source.lengths_B.device
-    rules = rules_for(source.lengths_B, section, prefixes)
+    lengths_N = source.lengths_B.cpu().numpy()
+    sources = len(lengths_N)
+    rules = rules_for(lengths_N, section, prefixes)
     memory = model.encode(source)
-    totals_NK = torch.zeros(sources, rows, dtype=torch.float64, device=device)
+    totals_NK = np.zeros((sources, rows))
     if isinstance(section, Beam):
         totals_NK[:, 1:] = -math.inf  # all rows start alike: one is enough
     return _Front(
-        torch.arange(sources, device=device),
-        model.start(memory, rows),
-        rules,
-        streams(seed, range(sources) if keys is None else keys, rows),
-        memory.mask_NS,
-        torch.full((sources, wanted), -math.inf, dtype=torch.float64, device=device),
-        torch.zeros(sources, dtype=torch.long, device=device),
-        totals_NK,
-        torch.zeros(sources * rows, 0, dtype=torch.long, device=device),
-        torch.zeros(sources * rows, 0, dtype=torch.float64, device=device),
+        sources_N=np.arange(sources),
+        state=model.start(memory, rows),
+        rules=rules,
+        streams_NK=streams(seed, range(sources) if keys is None else keys, rows),
+        lengths_N=lengths_N,
+        best_NM=np.full((sources, wanted), -math.inf),
+        finished_N=np.zeros(sources, dtype=np.int64),
+        totals_NK=totals_NK,
+        tokens_BT=np.zeros((sources * rows, 0), dtype=np.int64),
+        log_probs_BT=np.zeros((sources * rows, 0)),
+        device=source.lengths_B.device,
     )
 
 
@@ -166,43 +190,46 @@ def _step(
     model: Seq2Seq, front: _Front, section: Decoding, reads: bool, answers: list[list[Hypothesis]]
 ) -> _Front:
     coverage = section.coverage_penalty if isinstance(section, Beam) else 0.0
-    last_B1 = (
-        front.tokens_BT[:, -1:] if front.step else front.tokens_BT.new_full((len(front.tokens_BT), 1), BOS)
-    )
-    decoded, state = model.advance(last_B1, front.state, reads=reads or coverage > 0)
+    rows = len(front.tokens_BT)
+    last_B = front.tokens_BT[:, -1] if front.step else np.full(rows, BOS, dtype=np.int64)
+    decoded, state = model.advance(front.there(last_B)[:, None], front.state, reads=reads or coverage > 0)
     if coverage and decoded.reads_BTS is None:
         raise UserError("`decoding.coverage_penalty` needs a decoder that attends to its source; set it to 0")
     logits_BV = model.logits(decoded.outputs_BTD[:, -1])
-    normaliser_B = logits_BV.amax(1) - logits_BV.log_softmax(1).amax(1)  # logsumexp in half its time
+    normaliser_B, bounds_BX = normalisers(logits_BV)
     front = _without_broken(replace(front, state=state), normaliser_B, answers)
     front.rules.apply(logits_BV, front.tokens_BT)
-    choice = _choose(logits_BV, normaliser_B, front, section)
+    choice = _choose(logits_BV, normaliser_B, bounds_BX, front, section)
     front = _append(front, choice, decoded.reads_BTS)
     front = _put_aside(front, section, reads, answers)
     return _go_on(front, choice.parents_NK, section)
 
 
-def _without_broken(front: _Front, normaliser_B: Tensor, answers: list[list[Hypothesis]]) -> _Front:
+def _without_broken(front: _Front, normaliser_B: Reals, answers: list[list[Hypothesis]]) -> _Front:
     """Give up sources that have a live row without probabilities, with all that was found for them."""
-    is_broken_NK = ~normaliser_B.isfinite().view(front.totals_NK.shape) & front.is_live_NK
-    is_broken_N = is_broken_NK.any(dim=1)
-    if not is_broken_N.any():
+    is_finite_B = np.isfinite(normaliser_B)
+    if is_finite_B.all():
         return front
+    is_fine_NK = is_finite_B.reshape(front.totals_NK.shape) | ~front.is_live_NK
+    is_broken_N = np.logical_not(is_fine_NK.all(axis=1))
     for source in front.sources_N[is_broken_N].tolist():
         answers[source].clear()
-    return replace(front, totals_NK=front.totals_NK.masked_fill(is_broken_N[:, None], -math.inf))
+    return replace(front, totals_NK=np.where(is_broken_N[:, None], -math.inf, front.totals_NK))
 
 
-def _choose(logits_BV: Tensor, normaliser_B: Tensor, front: _Front, section: Decoding) -> Choice:
+def _choose(
+    logits_BV: Tensor, normaliser_B: Reals, bounds_BX: Bounds | None, front: _Front, section: Decoding
+) -> Choice:
     match section:
         case Beam() if section.beam > 1:
-            return best_continuations(logits_BV, normaliser_B, front.totals_NK)
+            return best_continuations(logits_BV, normaliser_B, front.totals_NK, bounds_BX)
         case Sample():
-            numbers_NK = torch.from_numpy(uniforms(front.streams_NK, front.step))
-            tokens_B = draw(logits_BV, numbers_NK.flatten().to(logits_BV.device), section)
+            numbers_B = uniforms(front.streams_NK, front.step).reshape(-1)
+            tokens_B = draw(logits_BV, torch.from_numpy(numbers_B).to(front.device), section)
+            logits_B = logits_BV.gather(1, tokens_B[:, None])[:, 0]
         case _:
-            tokens_B = top(logits_BV, 1)[1].flatten()
-    return continue_rows(logits_BV, normaliser_B, front.totals_NK, tokens_B)
+            logits_B, tokens_B = (found_B1[:, 0] for found_B1 in top(logits_BV, 1, bounds_BX))
+    return continue_rows(logits_B, normaliser_B, front.totals_NK, tokens_B)
 
 
 def _append(front: _Front, choice: Choice, reads_B1S: Tensor | None) -> _Front:
@@ -213,54 +240,56 @@ def _append(front: _Front, choice: Choice, reads_B1S: Tensor | None) -> _Front:
     if choice.parents_NK is not None:
         rows_B = _rows(choice.parents_NK)
         tokens_BT, log_probs_BT = tokens_BT[rows_B], log_probs_BT[rows_B]
-        reads_BTS = None if reads_BTS is None else reads_BTS[rows_B]
+        reads_BTS = None if reads_BTS is None else reads_BTS[front.there(rows_B)]
     return replace(
         front,
         totals_NK=choice.totals_NK,
-        tokens_BT=torch.cat([tokens_BT, choice.tokens_NK.view(-1, 1)], dim=1),
-        log_probs_BT=torch.cat([log_probs_BT, choice.log_probs_NK.view(-1, 1)], dim=1),
+        tokens_BT=np.concatenate([tokens_BT, choice.tokens_NK.reshape(-1, 1)], axis=1),
+        log_probs_BT=np.concatenate([log_probs_BT, choice.log_probs_NK.reshape(-1, 1)], axis=1),
         reads_BTS=reads_BTS,
     )
 
 
 def _put_aside(front: _Front, section: Decoding, reads: bool, answers: list[list[Hypothesis]]) -> _Front:
     """Collect what has ended, by the end symbol or at the length limit, and free its rows."""
-    is_finished_NK = (front.tokens_BT[:, -1].view(front.totals_NK.shape) == EOS) & front.is_live_NK
+    is_finished_NK = (front.tokens_BT[:, -1].reshape(front.totals_NK.shape) == EOS) & front.is_live_NK
     is_cut_N1 = front.rules.longest_N[:, None] <= front.step
     is_ended_NK = is_finished_NK | (front.is_live_NK & is_cut_N1)
-    rows = is_ended_NK.flatten().nonzero().flatten()
+    rows = is_ended_NK.reshape(-1).nonzero()[0]
     if not len(rows):
         return front
-    scores_NK = torch.full_like(front.totals_NK, -math.inf)
-    scores_NK.view(-1)[rows] = _scores(front, rows, section)
-    _collect(front, rows, scores_NK.flatten()[rows], reads, answers)
-    best_NM = torch.cat([front.best_NM, scores_NK.masked_fill(~is_finished_NK, -math.inf)], dim=1)
+    scores_R = _scores(front, rows, section)
+    scores_NK = np.full_like(front.totals_NK, -math.inf)
+    scores_NK.reshape(-1)[rows] = scores_R
+    _collect(front, rows, scores_R, reads, answers)
+    found_NK = np.where(is_finished_NK, scores_NK, -math.inf)
+    best_NX = np.sort(np.concatenate([front.best_NM, found_NK], axis=1), axis=1)
     return replace(
         front,
-        totals_NK=front.totals_NK.masked_fill(is_ended_NK, -math.inf),
-        best_NM=best_NM.topk(front.best_NM.shape[1], dim=1).values,
-        finished_N=front.finished_N + is_finished_NK.sum(dim=1),
+        totals_NK=np.where(is_ended_NK, -math.inf, front.totals_NK),
+        best_NM=best_NX[:, ::-1][:, : front.best_NM.shape[1]],
+        finished_N=front.finished_N + is_finished_NK.sum(axis=1),
     )
 
 
-def _scores(front: _Front, rows: Tensor, section: Decoding) -> Tensor:
-    totals_R = front.totals_NK.flatten()[rows]
+def _scores(front: _Front, rows: Ids, section: Decoding) -> Reals:
+    totals_R = front.totals_NK.reshape(-1)[rows]
     if not isinstance(section, Beam):
         return totals_R
-    lengths_R = torch.full_like(totals_R, front.step)
-    scores_R = totals_R / length_divisor(lengths_R, section.length_penalty)
+    scores_R: Reals = totals_R / length_divisor(front.step, section.length_penalty)
     if section.coverage_penalty and front.reads_BTS is not None:
-        mask_RS = front.mask_NS[rows // front.rows_per_source]
-        scores_R = scores_R - coverage_penalty(front.reads_BTS[rows], mask_RS, section.coverage_penalty)
+        lengths_R1 = torch.from_numpy(front.lengths_N[rows // front.rows_per_source])[:, None]
+        reads_RTS = front.reads_BTS[front.there(rows)].cpu()
+        mask_RS = torch.arange(reads_RTS.shape[2]) < lengths_R1
+        scores_R = scores_R - coverage_penalty(reads_RTS, mask_RS, section.coverage_penalty).numpy()
     return scores_R
 
 
-def _collect(
-    front: _Front, rows: Tensor, scores_R: Tensor, reads: bool, answers: list[list[Hypothesis]]
-) -> None:
+def _collect(front: _Front, rows: Ids, scores_R: Reals, reads: bool, answers: list[list[Hypothesis]]) -> None:
     held = rows // front.rows_per_source
-    source_lengths = front.mask_NS[held].sum(dim=1).tolist()
-    reads_RTS = front.reads_BTS[rows].cpu() if reads and front.reads_BTS is not None else None
+    source_lengths = front.lengths_N[held].tolist()
+    shown = reads and front.reads_BTS is not None
+    reads_RTS = front.reads_BTS[front.there(rows)].cpu() if shown and front.reads_BTS is not None else None
     found = zip(
         front.sources_N[held].tolist(),
         front.tokens_BT[rows].tolist(),
@@ -275,7 +304,7 @@ def _collect(
         )
 
 
-def _go_on(front: _Front, parents_NK: Tensor | None, section: Decoding) -> _Front:
+def _go_on(front: _Front, parents_NK: Ids | None, section: Decoding) -> _Front:
     """Let sources go that are done, then let each remaining state follow the hypothesis that continues it.
 
     Whatever is held of the others is copied then, so the first to be done wait, without a live row, for some
@@ -284,23 +313,23 @@ def _go_on(front: _Front, parents_NK: Tensor | None, section: Decoding) -> _Fron
     is_done_N = _is_done(front, section)
     done = int(is_done_N.sum())
     if done * _LEAVING >= len(is_done_N):
-        staying = (~is_done_N).nonzero().flatten()
+        staying = (~is_done_N).nonzero()[0]
         if not len(staying):
             return replace(front, sources_N=staying)
         front = front.keep(staying)
         parents_NK = None if parents_NK is None else parents_NK[staying]
     elif done:
-        front = replace(front, totals_NK=front.totals_NK.masked_fill(is_done_N[:, None], -math.inf))
+        front = replace(front, totals_NK=np.where(is_done_N[:, None], -math.inf, front.totals_NK))
     if parents_NK is None:
         return front
-    own_NK = torch.arange(front.rows_per_source, device=parents_NK.device).expand_as(parents_NK)
-    moving_NK = torch.where(front.is_live_NK, parents_NK, own_NK)
-    if torch.equal(moving_NK, own_NK):
+    own_K = np.arange(front.rows_per_source)
+    moving_NK = np.where(front.is_live_NK, parents_NK, own_K)
+    if (moving_NK == own_K).all():
         return front
-    return replace(front, state=front.state.select(_rows(moving_NK)))
+    return replace(front, state=front.state.select(front.there(_rows(moving_NK))))
 
 
-def _is_done(front: _Front, section: Decoding) -> Tensor:
+def _is_done(front: _Front, section: Decoding) -> NDArray[np.bool_]:
     """Whether no live hypothesis can still be among the best, or enough have finished and none looks like it.
 
     The bound: log-probabilities only fall, the divisor is largest at the longest length, and coverage costs
@@ -308,15 +337,15 @@ def _is_done(front: _Front, section: Decoding) -> Tensor:
     if it ended now: a count alone would let poor early ends crowd out a better answer still being written.
     """
     power = section.length_penalty if isinstance(section, Beam) else 0.0
-    totals_N, worst_N = front.totals_NK.amax(dim=1), front.best_NM[:, -1]
+    totals_N, worst_N = front.totals_NK.max(axis=1), front.best_NM[:, -1]
     cannot_win_N = totals_N / length_divisor(front.rules.longest_N, power) <= worst_N
-    ending_now_N = torch.full_like(totals_N, front.step + 1)
-    looks_lost_N = totals_N / length_divisor(ending_now_N, power) <= worst_N
-    return cannot_win_N | (looks_lost_N & (front.finished_N >= front.rows_per_source))
+    looks_lost_N = totals_N / length_divisor(front.step + 1, power) <= worst_N
+    done_N: NDArray[np.bool_] = cannot_win_N | (looks_lost_N & (front.finished_N >= front.rows_per_source))
+    return done_N
 
 
-def _rows(parents_NK: Tensor) -> Tensor:
+def _rows(parents_NK: Ids) -> Ids:
     """Turn rows counted within their source into rows of the batch."""
     sources, beams = parents_NK.shape
-    first_N1 = torch.arange(sources, device=parents_NK.device)[:, None] * beams
-    return (first_N1 + parents_NK).flatten()
+    rows_B: Ids = (np.arange(sources)[:, None] * beams + parents_NK).reshape(-1)
+    return rows_B

@@ -6,6 +6,7 @@ decoding step are too small to share.
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -110,6 +111,7 @@ def _begin(model: Seq2Seq, threads: int) -> None:
     torch.set_num_threads(threads)
     hold_memory()
     _model = model.eval()
+    gc.freeze()  # what is here stays; looking through it again and again takes time
 
 
 def _answer_here(request: Request) -> list[Answers | DataError]:

@@ -37,7 +37,7 @@ class TransformerEncoder(Encoder):
         super().__init__()
         self.input_width = input_width
         self.width = section.width
-        self.entry = _Entry(section, input_width, "encoder")
+        self.entry = Entry(section, input_width, "encoder")
         self.layers = nn.ModuleList(_EncoderLayer(section) for _ in range(section.layers))
         self.norm = norm_of(section) if section.norm_position == "pre" else nn.Identity()
 
@@ -89,7 +89,7 @@ class TransformerDecoder(Decoder):
         super().__init__()
         self.input_width = input_width
         self.width = section.width
-        self.entry = _Entry(section, input_width, "decoder")
+        self.entry = Entry(section, input_width, "decoder")
         self.layers = nn.ModuleList(_DecoderLayer(section, memory_width) for _ in range(section.layers))
         self.norm = norm_of(section) if section.norm_position == "pre" else nn.Identity()
 
@@ -118,7 +118,7 @@ class TransformerDecoder(Decoder):
         return cast("list[_DecoderLayer]", list(self.layers))
 
 
-class _Entry(nn.Module):
+class Entry(nn.Module):
     """What happens to inputs before the first layer: projection where widths differ, positions, dropout."""
 
     def __init__(

@@ -1,0 +1,88 @@
+/* Loops over rows of float32 that several kernels share. */
+#ifndef DRAGOMAN_ROWS_H
+#define DRAGOMAN_ROWS_H
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#else
+#define omp_get_thread_num() 0
+#define omp_get_num_threads() 1
+#define omp_get_max_threads() 1
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* e to the x, within two units in the last place; nothing below -87. What is not a number stays so. */
+INLINE float exp_of(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    float whole = rintf(x * 1.44269504f);
+    float rest = __builtin_fmaf(whole, 2.12194440e-4f, __builtin_fmaf(whole, -0.693359375f, x));
+    float sum = 1.9875691500e-4f;
+    sum = sum * rest + 1.3981999507e-3f;
+    sum = sum * rest + 8.3334519073e-3f;
+    sum = sum * rest + 4.1665795894e-2f;
+    sum = sum * rest + 1.6666665459e-1f;
+    sum = sum * rest + 5.0000001201e-1f;
+    sum = sum * rest * rest + rest + 1.0f;
+    union { int32_t bits; float value; } power = {.bits = ((int32_t)whole + 127) << 23};
+    return sum * power.value;
+}
+
+/* The error function, within 2e-7 (Abramowitz and Stegun 1964, 7.1.26). */
+INLINE float erf_of(float x) {
+    float size = fabsf(x), t = 1.0f / (1.0f + 0.3275911f * size);
+    float sum = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
+    return copysignf(1.0f - sum * exp_of(-size * size), x);
+}
+
+INLINE float dot(const float *a, const float *b, long size) {
+    float sum = 0;
+    for (long i = 0; i < size; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+#define LANES 16
+
+/* The largest number; what is not a number is passed over. */
+INLINE float largest(const float *x, long size) {
+    float lanes[LANES], top;
+    long i = 0;
+    for (int l = 0; l < LANES; l++) lanes[l] = -INFINITY;
+    for (; i + LANES <= size; i += LANES)
+        for (int l = 0; l < LANES; l++) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+    top = -INFINITY;
+    for (int l = 0; l < LANES; l++) top = lanes[l] > top ? lanes[l] : top;
+    for (; i < size; i++) top = x[i] > top ? x[i] : top;
+    return top;
+}
+
+/* LayerNorm, or RMSNorm where there is no shift. */
+INLINE void norm_row(const float *x, long size, const float *gain, const float *shift, float epsilon, float *out) {
+    float mean = 0, square = 0;
+    if (shift) {
+        for (long i = 0; i < size; i++) mean += x[i];
+        mean /= size;
+    }
+    for (long i = 0; i < size; i++) square += (x[i] - mean) * (x[i] - mean);
+    float scale = 1.0f / sqrtf(square / size + epsilon);
+    if (shift) {
+        for (long i = 0; i < size; i++) out[i] = (x[i] - mean) * scale * gain[i] + shift[i];
+    } else {
+        for (long i = 0; i < size; i++) out[i] = x[i] * scale * gain[i];
+    }
+}
+
+/* The part of `count` that belongs to this thread of a team. */
+INLINE void my_share(long count, long *first, long *end) {
+    long thread = omp_get_thread_num(), team = omp_get_num_threads();
+    *first = count * thread / team;
+    *end = count * (thread + 1) / team;
+}
+
+#endif
