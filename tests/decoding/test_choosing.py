@@ -57,3 +57,31 @@ def test_sums_keep_apart_what_float32_would_make_equal():
     logits_BV = torch.tensor([[0.0, 1e-7]])
     totals_NK = np.array([[-900.0]])
     assert best_continuations(logits_BV, np.zeros(1), totals_NK).tokens_NK.item() == 1
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 1000])
+@pytest.mark.parametrize("levels", [2, 40, 10**6])
+def test_kernels_find_what_torch_finds(monkeypatch, size, levels):
+    logits_BV = torch.randint(levels, (30, size)).float() / levels * 20
+    logits_BV[:, 3::2] = -math.inf
+    logits_BV[0] = -math.inf
+    normaliser_B, bounds_BX = normalisers(logits_BV)
+    masked_BV = logits_BV.clone()
+    masked_BV[:, ::7] = -math.inf  # what rules do in between
+    found = {count: top(masked_BV, count, bounds_BX) for count in (1, 3, 64) if count <= size}
+    unbound = {count: top(masked_BV, count) for count in found}
+    monkeypatch.setattr("dragoman.decoding.choosing._choosing", lambda: None)
+    assert np.allclose(normaliser_B[1:], normalisers(logits_BV)[0][1:], rtol=1e-6, atol=1e-6)
+    assert not np.isfinite(normaliser_B[0])
+    for count, (values_BC, ids_BC) in found.items():
+        expected = top(masked_BV, count)
+        assert torch.equal(values_BC, expected[0])
+        is_real_BC = values_BC > -math.inf
+        assert torch.equal(ids_BC[is_real_BC], expected[1][is_real_BC])
+        assert torch.equal(unbound[count][1], ids_BC)
+
+
+def test_kernels_take_what_is_not_a_number_for_the_least():
+    logits_BV = torch.tensor([[math.nan, 1.0, math.nan, 2.0, -math.inf]])
+    assert np.isnan(normalisers(logits_BV)[0][0])
+    assert top(logits_BV, 2)[1].tolist()[0] in ([3, 1], [0, 2])  # of torch, the first

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dragoman.errors import DataError
+from dragoman.model.seq2seq import parts_of
 from dragoman.records import PAD, Example
 from dragoman.records import Sequence as Padded
 
@@ -59,13 +60,14 @@ def padded(tokens: Sequence[NDArray[np.int32]], device: torch.device) -> Padded:
 @contextmanager
 def answering(model: nn.Module) -> Iterator[None]:
     """Put a model in eval mode, and every part of it back into its own mode afterwards."""
-    was_training = [(module, module.training) for module in model.modules()]
-    model.eval()
+    was_training = [part for part in parts_of(model) if part.training]
+    for part in was_training:
+        part.training = False
     try:
         yield
     finally:
-        for module, training in was_training:
-            module.training = training
+        for part in was_training:
+            part.training = True
 
 
 def where(number: int, example: Example) -> str:

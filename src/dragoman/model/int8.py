@@ -11,7 +11,7 @@ from torch import nn
 from dragoman.model.heads import VocabularyHead
 from dragoman.model.int8_linear import Int8Head, Int8Linear
 from dragoman.model.int8_transformer import Int8Decoder, Int8Encoder
-from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.seq2seq import Seq2Seq, parts_of
 from dragoman.model.transformer import TransformerDecoder, TransformerEncoder
 from dragoman.native.structures import int8_kernels
 
@@ -24,7 +24,12 @@ def in_int8(model: Seq2Seq) -> Seq2Seq:
 
     Recurrences stay as they are. It is in eval mode. Asked again, it is the same one until a weight changes.
     """
-    weights = tuple((weight.data_ptr(), weight._version) for weight in model.parameters())
+    weights = tuple(
+        (weight.data_ptr(), weight._version)
+        for part in parts_of(model)
+        for weight in part._parameters.values()
+        if weight is not None
+    )
     before = _made.get(model)
     if before is None or before[0] != weights:
         before = _made[model] = (weights, cast("Seq2Seq", _twin(model).eval()))

@@ -150,6 +150,8 @@ class Int8State:
     blocks: tuple[Tensor, ...]
     slots_BT: NDArray[np.int32]
     beams: int
+    addresses: NDArray[np.int64]
+    """For each block where it lies and how many rows it has, (2, T)."""
 
     def select(self, rows_B: Tensor) -> Int8State:
         """Re-order rows within their sources."""
@@ -191,6 +193,7 @@ class Int8Decoder(Decoder):
             (),
             np.zeros((len(lengths_N) * beams, 0), dtype=np.int32),
             beams,
+            np.zeros((2, 0), dtype=np.int64),
         )
 
     def forward(self, inputs_BTD: Tensor, state: State, reads: bool = False) -> tuple[Decoded, Int8State]:
@@ -209,9 +212,9 @@ class Int8Decoder(Decoder):
         assert kernels is not None
         rows, number = len(x_BI), len(state.blocks)
         x_BD = self._entered(x_BI, number)
-        blocks = (*state.blocks, torch.empty(self.stack.layers, rows, 2 * self.width, dtype=torch.float16))
-        past = np.array([block.data_ptr() for block in blocks])
-        past_rows = np.array([block.shape[1] for block in blocks])
+        block = torch.empty(self.stack.layers, rows, 2 * self.width, dtype=torch.float16)
+        own = np.array([[block.data_ptr()], [rows]])
+        past = np.concatenate([state.addresses, own], axis=1)
         memory = np.array([layer.data_ptr() for layer in state.memory])
         slots_BT = np.ascontiguousarray(state.slots_BT)
         looks_BS = torch.zeros(rows, state.longest) if reads else torch.empty(0)
@@ -219,7 +222,7 @@ class Int8Decoder(Decoder):
             *(rows, state.beams, number, x_BD.data_ptr()),
             *(
                 array.ctypes.data
-                for array in (past, past_rows, slots_BT, memory, state.first_N, state.lengths_N)
+                for array in (past[0], past[1], slots_BT, memory, state.first_N, state.lengths_N)
             ),
             *_addresses(self._turns(number)),
             looks_BS.data_ptr() if reads else None,
@@ -227,7 +230,8 @@ class Int8Decoder(Decoder):
         )
         finished(kernels.take_step(ctypes.byref(self.stack.structure()), ctypes.byref(step)))
         own_B1 = np.arange(rows, dtype=np.int32)[:, None]
-        after = replace(state, blocks=blocks, slots_BT=np.concatenate([slots_BT, own_B1], axis=1))
+        slots_BT = np.concatenate([slots_BT, own_B1], axis=1)
+        after = replace(state, blocks=(*state.blocks, block), slots_BT=slots_BT, addresses=past)
         return x_BD, looks_BS, after
 
     def _entered(self, x_BI: Tensor, step: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ def recipe_from(mapping: Mapping[str, object], folder: str | Path = ".") -> Reci
 
 def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """Change a recipe by overrides, dropping the keys of kinds that they replace; raises RecipeError."""
+    return _overridden(recipe, tuple(overrides)) if overrides else recipe
+
+
+@lru_cache(maxsize=16)
+def _overridden(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
+    """Do so; who asks for one answer after another overrides the same recipe in the same way each time."""
     parsed, complaints = overriding.parse(overrides)
     draft = _Draft(_plain_mapping(recipe.model_dump(exclude_unset=True)), Path(), complaints=complaints)
     overriding.forget_other_kinds(parsed, draft.given)
