@@ -4,6 +4,8 @@ from torch import nn
 
 from dragoman.model.build import build_model
 from dragoman.model.int8 import Int8Linear, in_int8
+from dragoman.model.int8_recurrent import Int8RecurrentLayer, recurrent_kernels
+from dragoman.model.recurrent_layer import RecurrentLayer
 from dragoman.recipe.loading import recipe_from
 from dragoman.records import Port, Sequence
 
@@ -106,3 +108,29 @@ def test_a_model_keeps_one_weight_in_two_places_small_only_where_it_multiplies()
     small = in_int8(model)
     assert small.source_frontend.weight is model.source_frontend.weight
     assert small.head.table.weight.dtype in (torch.int8, torch.uint8)
+
+
+@pytest.mark.skipif(recurrent_kernels() is None, reason="no compiler, or no products of 8 bits")
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@torch.inference_mode()
+def test_recurrent_layers_compute_what_torch_computes_of_rounded_weights(kind):
+    layer = RecurrentLayer(kind, 40, 24)
+    small = Int8RecurrentLayer(layer)
+    for part, weight in ((small.seen, "weight_ih_l0"), (small.held, "weight_hh_l0")):
+        exact_NK = getattr(layer.recurrence, weight)
+        scale_N1 = exact_NK.abs().amax(1, keepdim=True) / 127
+        exact_NK.copy_((exact_NK / scale_N1).round() * scale_N1)
+        # Inputs of whole 127ths are not rounded, so that nothing but the hidden state is.
+        assert part.inputs == exact_NK.shape[1]
+    inputs_BTD = torch.randint(-127, 128, (5, 1, 40)) / 127
+    inputs_BTD[:, :, 0] = 1
+    hidden_BD, cell_BD = torch.randint(-127, 128, (5, 24)) / 127, torch.randn(5, 24)
+    hidden_BD[:, 0] = 1
+    expected, found = layer(inputs_BTD, hidden_BD, cell_BD), small(inputs_BTD, hidden_BD, cell_BD)
+    for one, other in zip(expected, found, strict=True):
+        assert (one is None and other is None) or (one - other).abs().max() < 1e-5
+    many_BTD = torch.randn(5, 6, 40)
+    outputs_BTD, last_BD, _ = small(many_BTD)
+    assert torch.equal(outputs_BTD[:, -1], last_BD)
+    exact_BTD = layer(many_BTD)[0]
+    assert 0 < (outputs_BTD - exact_BTD).abs().max() < 0.03

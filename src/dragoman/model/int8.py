@@ -10,7 +10,10 @@ from torch import nn
 
 from dragoman.model.heads import VocabularyHead
 from dragoman.model.int8_linear import Int8Head, Int8Linear
+from dragoman.model.int8_recurrent import Int8RecurrentLayer, recurrent_kernels
 from dragoman.model.int8_transformer import Int8Decoder, Int8Encoder
+from dragoman.model.recurrent import RecurrentDecoder
+from dragoman.model.recurrent_layer import RecurrentLayer
 from dragoman.model.seq2seq import Seq2Seq, parts_of
 from dragoman.model.transformer import TransformerDecoder, TransformerEncoder
 from dragoman.native.structures import int8_kernels
@@ -22,7 +25,8 @@ SMALLEST_PRODUCT = 4096
 def in_int8(model: Seq2Seq) -> Seq2Seq:
     """Return a model for answering on a CPU that shares everything with this one but large linear maps.
 
-    Recurrences stay as they are. It is in eval mode. Asked again, it is the same one until a weight changes.
+    Recurrent encoders stay as they are, and where kernels of our own cannot be had, recurrent decoders. It is
+    in eval mode. Asked again, it is the same one until a weight changes.
     """
     weights = tuple(
         (weight.data_ptr(), weight._version)
@@ -51,4 +55,7 @@ def _twin(module: nn.Module) -> nn.Module:
         return Int8Decoder(module, _twin)
     twin = copy.copy(module)
     twin._modules = {name: child and _twin(child) for name, child in module._modules.items()}
+    if isinstance(module, RecurrentDecoder) and recurrent_kernels() is not None:
+        layers = cast("list[RecurrentLayer]", list(module.layers))
+        twin._modules["layers"] = nn.ModuleList(Int8RecurrentLayer(layer) for layer in layers)
     return twin
