@@ -5,6 +5,7 @@ Nothing here imports torch at the top: `--help` answers at once.
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import sys
@@ -135,6 +136,7 @@ def predict(
 
     hold_memory()
     bundle = load(run, _device(device), others=others or ())
+    gc.freeze()  # what is here stays: no need to look through it again and again
     several = nbest is not None
     for batch in _inputs(files):
         for prediction in bundle.predictions(batch, *changes, prefix=prefix, workers=workers):
