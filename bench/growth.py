@@ -1,4 +1,4 @@
-"""Curves of speed: training against batch, length, vocabulary and width, decoding against batch, beam, length.
+"""Curves of speed: training against batch, length, vocabulary, width; decoding against batch, beam, length.
 
     python bench/growth.py {training,decoding} [--quick]
 
@@ -46,19 +46,19 @@ WIDTHS = [64, 128, 256, 512, 1024]
 DECODED_BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 BEAMS = [1, 2, 4, 8, 16, 32]
 ANSWER_LENGTHS = [16, 32, 64, 128, 256, 512]
-QUICK_POINTS = 3
+QUICK_POINTS, QUICK_TOKENS = 2, 128
 Curves = dict[str, dict[str, list[dict[str, float]]]]
 
 
-def training_curves(points: int | None) -> Curves:
+def training_curves(points: int | None, tokens: int) -> Curves:
     """Return for each kind of model four curves: x, target tokens of a step, seconds of a step."""
     curves: Curves = {}
     for kind in KINDS:
         curves[kind] = {
-            "batch": [_train(kind, n, tokens=n) for n in BATCHES[:points]],
-            "length": [_train(kind, n, length=n) for n in LENGTHS[:points]],
-            "vocabulary": [_train(kind, n, vocabulary=n) for n in VOCABULARIES[:points]],
-            "width": [_train(kind, n, width=n) for n in WIDTHS[:points]],
+            "batch": [_train(kind, n, n) for n in BATCHES[:points]],
+            "length": [_train(kind, n, tokens, length=n) for n in LENGTHS[:points]],
+            "vocabulary": [_train(kind, n, tokens, vocabulary=n) for n in VOCABULARIES[:points]],
+            "width": [_train(kind, n, tokens, width=n) for n in WIDTHS[:points]],
         }
     return curves
 
@@ -79,8 +79,8 @@ def decoding_curves(points: int | None) -> Curves:
 def _train(
     kind: str,
     x: int,
+    tokens: int,
     *,
-    tokens: int = TOKENS,
     length: int = LENGTH,
     vocabulary: int = VOCABULARY,
     width: int = WIDTH,
@@ -154,9 +154,9 @@ def main() -> None:
     parser.add_argument("what", choices=["training", "decoding"])
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
-    points = QUICK_POINTS if given.quick else None
     hold_memory()
-    curves = {"training": training_curves, "decoding": decoding_curves}[given.what](points)
+    points, tokens = (QUICK_POINTS, QUICK_TOKENS) if given.quick else (None, TOKENS)
+    curves = training_curves(points, tokens) if given.what == "training" else decoding_curves(points)
     print(json.dumps(curves))
 
 
