@@ -31,6 +31,8 @@ STYLE = {
     "svg.hashsalt": "dragoman",
 }
 BAR_INCHES = 0.27
+MOST_LETTERS = 21
+"""On the axis of a small panel; with more, every other number is left out."""
 LEAST_RANGE = 12.0
 """The largest value on an axis of speeds over the smallest, at least: slopes are then comparable."""
 
@@ -181,7 +183,8 @@ def _logarithmic(axis: Axes, x: Sequence[float]) -> None:
     """Make both axes logarithmic, with a tick and a plain number at what was measured."""
     axis.set_xscale("log")
     axis.set_yscale("log")
-    shown = list(x) if len(x) <= 5 else list(x)[:: 1 if len(x) <= 7 else 2]
+    is_crowded = sum(len(_plain(value)) for value in x) > MOST_LETTERS
+    shown = list(x)[:: 2 if is_crowded else 1]
     axis.set_xticks(shown, [_plain(value) for value in shown], fontsize=8)
     axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     axis.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
