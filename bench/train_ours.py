@@ -34,6 +34,7 @@ def main(work: Path, precision: str, updates: int, overrides: list[str]) -> None
         f"training.max_steps={updates}",
         f"training.validate_every={updates}",
         f"training.checkpoint_every={updates}",
+        "training.log_every=1",
         *(text for text in overrides if not text.startswith("recipe=")),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
