@@ -149,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--text", dest="road", action="store_const", const="text", default="text")
     parser.add_argument("--store", dest="road", action="store_const", const="store")
-    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--folder", type=lambda name: Path(name).resolve())
     parser.add_argument("--step", choices=["write", "draw"])
     parser.add_argument("pairs", type=int, nargs="*", default=[50_000, 500_000])
     given = parser.parse_args()
