@@ -154,6 +154,7 @@ def _memory(axis: Axes, stores: Sequence[dict[str, float]], texts: Sequence[dict
         (texts, "write_peak_mib", "preparing from text", ("#7a8794", "^", "--")),
         (stores, "write_peak_mib", "writing the store", ("#2f74b5", "o", "-")),
         (stores, "draw_peak_mib", "drawing batches", ("#c05621", "s", "-")),
+        (stores, "draw_own_mib", "the same without files", ("#c05621", "s", ":")),
     ):
         colour, marker, line = style
         x = [point["pairs"] for point in points]

@@ -66,24 +66,25 @@ def memory(found: Points) -> str:
         f"{min(point['imports_mib'] for point in found):,.0f} MiB, and pages of the mapped store that were "
         "touched count.\n",
         "| pairs | road | store, MiB | written in, seconds | MiB writing | MiB drawing 300 batches "
-        "| first batch of an epoch, seconds |",
-        "|---:|---|---:|---:|---:|---:|---:|",
+        "| without pages of files | first batch of an epoch, seconds |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
     for point in found:
         road = {"text": "from text", "store": "store"}[str(point["road"])]
         lines.append(
             f"| {point['pairs']:,.0f} | {road} | {point['store_mib']:,.0f} | {point['write_seconds']:,.1f} | "
             f"{point['write_peak_mib']:,.0f} | {point['draw_peak_mib']:,.0f} | "
-            f"{point['first_batch_seconds']:.2f} |"
+            f"{point['draw_own_mib']:,.0f} | {point['first_batch_seconds']:.2f} |"
         )
     stores = [point for point in found if point["road"] == "store"]
     fitted = {
         name: exponents([(point["pairs"], point[name]) for point in stores])[0]
-        for name in ("write_peak_mib", "draw_peak_mib", "first_batch_seconds")
+        for name in ("write_peak_mib", "draw_peak_mib", "draw_own_mib", "first_batch_seconds")
     }
     lines.append(
         f"\nAgainst the pairs of a store, memory grows with exponent {fitted['write_peak_mib']:.2f} in "
-        f"writing and {fitted['draw_peak_mib']:.2f} in drawing, the wait for the first batch with "
+        f"writing and {fitted['draw_peak_mib']:.2f} in drawing ({fitted['draw_own_mib']:.2f} "
+        f"without pages of files), the wait for the first batch with "
         f"{fitted['first_batch_seconds']:.2f}."
     )
     return "\n".join(lines)
