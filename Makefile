@@ -15,7 +15,7 @@ help:
 	@echo "make format  rewrite the code in the house's layout"
 	@echo "make lint    ruff"
 	@echo "make types   mypy, strict"
-	@echo "make bench   measure beside other toolkits: make bench DATA=PATH/multi30k RUN=runs/multi30k-en-de"
+	@echo "make bench   measure beside other toolkits: make bench DATA=PATH/multi30k RUN=runs/multi30k-en-de [PARTS=training,start]"
 	@echo "make docs    check that pages, links and generated files are true"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -56,7 +56,7 @@ docs: $(STAMP)
 bench: $(STAMP)
 	@test -n "$(DATA)" -a -n "$(RUN)" || \
 	  { echo "say where Multi30k and a run of recipes/multi30k-en-de.yaml are: make bench DATA=PATH RUN=PATH"; exit 2; }
-	$(BIN)/python bench/run.py "$(abspath $(DATA))" "$(abspath $(RUN))"
+	$(BIN)/python bench/run.py "$(abspath $(DATA))" "$(abspath $(RUN))" --parts "$(PARTS)" $(if $(QUICK),--quick)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import PegasusConfig, PegasusForConditionalGeneration
 
 PAD, BOS, EOS = 0, 2, 3
-ALONE, BATCH, LONGEST = 100, 64, 80
+ALONE, BATCH, LONGEST = 50, 64, 80
 
 
 def main(work: Path, beam: int) -> None:

@@ -129,6 +129,16 @@ def test_importing_the_package_or_its_recipes_needs_no_torch():
     assert "torch" not in _imported_after("import dragoman.cli")
 
 
+def test_shapes_of_a_model_need_no_compiler():
+    found = _imported_after(
+        "import torch; from dragoman.model.build import build_model; from dragoman.records import Port\n"
+        "from dragoman.recipe.model import Model\n"
+        "with torch.device('meta'): build_model(Model(), Port('tokens', 9), Port('tokens', 9))"
+    )
+    assert "torch" in found
+    assert "torch._dynamo" not in found
+
+
 def test_public_names_are_sorted_and_all_there():
     import dragoman
 

@@ -30,6 +30,8 @@ class TokenFrontend(nn.Module):
 
 def _fresh_table(size: int, width: int) -> nn.Parameter:
     """Draw rows of a length of about 1, and zero for padding."""
-    table = torch.empty(size, width).normal_(std=width**-0.5)
-    table[PAD] = 0
+    table = torch.empty(size, width)
+    if not table.is_meta:  # where there are shapes only, normal_ imports torch's compiler: over a second
+        table.normal_(std=width**-0.5)
+        table[PAD] = 0
     return nn.Parameter(table)
