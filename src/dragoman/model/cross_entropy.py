@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
-from dragoman.model.kernels import computes_bf16
+from dragoman.model.products import computes_bf16
 from dragoman.records import PAD
 
 CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**27}

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
-from dragoman.model.kernels import draw_kept, dropout
+from dragoman.model.draws import draw_kept
+from dragoman.model.kernels import dropout
 
 HIDDEN_SCORE = -1e9
 """Attention score of what is masked: its weight is exactly zero, and a row without any is not NaN."""

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
 from dragoman.model.kernels import Dropout, Linear, add_dropped, dropout
+from dragoman.model.passes import normed, passes
 from dragoman.model.positions import Rotation
+from dragoman.model.products import computes_bf16, multiplies, rectified_block
 from dragoman.model.scaled_dot import attend, attention_weights, read
 from dragoman.recipe.model import Transformer
 
@@ -64,6 +66,10 @@ class Residual(nn.Module):
         return sum_BTD if self.norm_first else self._norm(sum_BTD)
 
     def _norm(self, x_BTD: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and passes(x_BTD) and x_BTD.dtype is torch.float32:
+            # Products that read it in bf16 get it so at once.
+            is_low = self.norm_first and computes_bf16(x_BTD)
+            return normed(x_BTD, self.norm, torch.bfloat16 if is_low else torch.float32)
         normed_BTD: Tensor = self.norm(x_BTD)
         return normed_BTD
 
@@ -150,6 +156,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Map each step by itself."""
+        if self.activation == "relu" and multiplies(self.inward.weight, self.outward.weight):
+            chance = self.dropout.probability if self.training else 0.0
+            return rectified_block(x_BTD, _map(self.inward), _map(self.outward), chance)
         written_BTD: Tensor = self.outward(self.dropout(self._activate(self.inward(x_BTD))))
         return written_BTD
 
@@ -165,6 +174,10 @@ class FeedForward(nn.Module):
             case "geglu":
                 gate_BTG, value_BTG = inner_BTG.chunk(2, -1)
                 return F.gelu(gate_BTG) * value_BTG
+
+
+def _map(linear: Linear) -> tuple[Tensor, Tensor]:
+    return linear.weight, linear.bias
 
 
 def fresh_linear(input_width: int, width: int, parts: int = 1) -> Linear:
