@@ -75,6 +75,30 @@ class _Added(torch.autograd.Function):
         return gradient, _drop(gradient, None, ctx.draws, ctx.dtype), None
 
 
+def softmax_pull(
+    logits_CV: Tensor, bias_V: Tensor | None, targets_C: Tensor, smoothing: float, pulls: bool
+) -> tuple[Tensor, Tensor]:
+    """Return logarithms of the normalisers (C) and logits of the targets (C) where `passes`.
+
+    If it `pulls`, logits become softmax - (1 - smoothing) at the target.
+    """
+    log_normalisers_C, target_logits_C = torch.empty(2, len(logits_CV)).unbind(0)
+    native, targets_C = kernels(), targets_C.contiguous()
+    assert native is not None
+    native.softmax_pull(
+        logits_CV.data_ptr(),
+        logits_CV.dtype is torch.bfloat16,
+        *logits_CV.shape,
+        pointer(bias_V),
+        targets_C.data_ptr(),
+        smoothing,
+        pulls,
+        log_normalisers_C.data_ptr(),
+        target_logits_C.data_ptr(),
+    )
+    return log_normalisers_C, target_logits_C
+
+
 def normed(x: Tensor, norm: nn.Module, dtype: torch.dtype) -> Tensor:
     """Return a LayerNorm or RMSNorm of float32 x where `passes`, in float32 or bfloat16."""
     assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)

@@ -1,10 +1,9 @@
-"""Linear maps in bfloat16 on processors that multiply it: products of our own, with their surroundings in them.
+"""Linear maps in bfloat16 on processors that multiply it, by products of our own.
 
-Oneself they are as fast as oneDNN's at shapes that it has met, and several milliseconds a call faster at new
-ones, which it compiles for: in training almost every batch has new shapes. The casts of weights, the sums of a
-bias and its gradient, ReLU and dropout happen while numbers are in the cache, and gradients of weights are
-summed and returned in float32. Sums come in another order than torch's: results agree to a rounding of
-bfloat16.
+They are as fast as oneDNN's at shapes that it has met, and milliseconds a call faster at new ones, which it
+compiles for: in training almost every batch has new shapes. The casts of weights, a bias and its gradient,
+ReLU and dropout happen while numbers are in the cache; gradients of weights are summed and returned in
+float32. Sums come in another order than torch's: results agree to a rounding of bfloat16.
 
 Shapes: X rows, D input width, G inner width, O output width.
 """
@@ -38,10 +37,9 @@ def computes_bf16(weight: Tensor) -> bool:
 
 
 def multiplies(*weights: Tensor) -> bool:
-    """Say whether products with these weights (outputs, inputs) are to run here, in training."""
+    """Say whether products with these weights (outputs, inputs) are to run here."""
     return (
-        torch.is_grad_enabled()
-        and all(w.device.type == "cpu" and w.is_contiguous() and computes_bf16(w) for w in weights)
+        all(w.device.type == "cpu" and w.is_contiguous() and computes_bf16(w) for w in weights)
         and all(side % 2 == 0 and side > 0 for w in weights for side in w.shape)
         and bf16_kernels() is not None
     )
@@ -49,7 +47,7 @@ def multiplies(*weights: Tensor) -> bool:
 
 def linear(x: Tensor, weight_OD: Tensor, bias_O: Tensor | None) -> Tensor:
     """Return x · weightᵀ + bias: (..., D) to (..., O), in bfloat16 under `compute`."""
-    if not multiplies(weight_OD) or x.numel() == 0 or not x.is_floating_point():
+    if not torch.is_grad_enabled() or x.numel() == 0 or not multiplies(weight_OD):
         return F.linear(x, weight_OD, bias_O)
     mapped: Tensor = _Linear.apply(x, weight_OD, bias_O)  # type: ignore[no-untyped-call]
     return mapped
@@ -58,7 +56,7 @@ def linear(x: Tensor, weight_OD: Tensor, bias_O: Tensor | None) -> Tensor:
 def rectified_block(
     x: Tensor, inward: tuple[Tensor, Tensor], outward: tuple[Tensor, Tensor], probability: float
 ) -> Tensor:
-    """Return outward(dropout(relu(inward(x)))) (..., D) where `multiplies`; each map is a weight and a bias."""
+    """Return outward(dropout(relu(inward(x)))) where `multiplies`; each map is a weight and a bias."""
     draws = new_draws(probability) if probability else None
     mapped: Tensor = _RectifiedBlock.apply(x, *inward, *outward, draws)  # type: ignore[no-untyped-call]
     return mapped
@@ -84,7 +82,7 @@ class _Linear(torch.autograd.Function):
 
 
 class _RectifiedBlock(torch.autograd.Function):
-    """Two linear maps with ReLU and dropout between them; what was zero inside says what both of them closed."""
+    """Two linear maps with ReLU and dropout between them; zeros inside say what both of them closed."""
 
     @staticmethod
     def forward(
@@ -162,19 +160,18 @@ def backward_product(
     gate: Tensor | None = None,
     scale: float = 1.0,
 ) -> Tensor:
-    """Return pull · weight (X, D), times `scale` where `gate` is positive and zero elsewhere if one is given."""
+    """Return pull · weight (X, D), with a gate times `scale` where that is positive and zero elsewhere."""
     of_x_XD = pull_XO.new_empty(len(pull_XO), weight_OD.shape[1], dtype=dtype)
     multiply(pull_XO, pack_inputs(weight_OD), of_x_XD, Finish(gate=pointer(gate), scale=scale))
     return of_x_XD
 
 
-def multiply(low: Tensor, packed: Tensor, out: Tensor, finish: Finish) -> None:
+def multiply(low: Tensor, packed: Tensor, out: Tensor, finish: Finish | None = None) -> None:
     """Multiply rows of bfloat16 with a packed weight into `out`, bfloat16 or float32."""
+    finish = finish or Finish()
     name = "low" if out.dtype is torch.bfloat16 else "wide"
     setattr(finish, name, out.data_ptr())
-    _native().product(
-        low.data_ptr(), len(low), low.shape[1], packed.data_ptr(), out.shape[1], byref(finish)
-    )
+    _native().product(low.data_ptr(), len(low), low.shape[1], packed.data_ptr(), out.shape[1], byref(finish))
 
 
 def weight_gradients(pull_XO: Tensor, low_XD: Tensor, has_bias: bool) -> tuple[Tensor, Tensor | None]:
@@ -187,7 +184,7 @@ def weight_gradients(pull_XO: Tensor, low_XD: Tensor, has_bias: bool) -> tuple[T
 
 
 def add_weight_gradients(
-    pull_XO: Tensor, low_XD: Tensor, of_weight_OD: Tensor, of_bias_O: Tensor | None, adds: int = 1
+    pull_XO: Tensor, low_XD: Tensor, of_weight_OD: Tensor, of_bias_O: Tensor | None = None, adds: int = 1
 ) -> None:
     """Add gradients to what is there, or write them."""
     rows, inputs = low_XD.shape

@@ -16,7 +16,8 @@ from dragoman.model.kernels import Dropout, Linear, add_dropped, dropout
 from dragoman.model.passes import normed, passes
 from dragoman.model.positions import Rotation
 from dragoman.model.products import computes_bf16, multiplies, rectified_block
-from dragoman.model.scaled_dot import attend, attention_weights, read
+from dragoman.model.scaled_dot import attend, attention_weights, is_short_training, read
+from dragoman.model.short_attention import attend_joined
 from dragoman.recipe.model import Transformer
 
 NORM_EPSILON = {"layer": 1e-5, "rms": 1e-6}
@@ -93,13 +94,17 @@ class SelfAttention(nn.Module):
         causal: bool = False,
     ) -> tuple[Tensor, KeysValues]:
         """Return outputs, and the keys and values of all steps so far (already turned by their positions)."""
-        query_BHTE, keys_BHTE, values_BHTE = split(self.inward(x_BTD), 3, self.heads)
+        joined_BTX = self.inward(x_BTD)
+        query_BHTE, keys_BHTE, values_BHTE = split(joined_BTX, 3, self.heads)
         if rotation is not None:
             query_BHTE, keys_BHTE = rotation.turn(query_BHTE), rotation.turn(keys_BHTE)
         seen = KeysValues(keys_BHTE, values_BHTE)
         if past is not None:
             seen = past.extend(seen)
         chance = self.dropout if self.training else 0.0
+        if rotation is None and past is None and is_short_training(query_BHTE, keys_BHTE):
+            joined_BT3HE = joined_BTX.view(*x_BTD.shape[:2], 3, self.heads, -1)
+            return self.outward(join(attend_joined(joined_BT3HE, mask, causal, chance))), seen
         heard_BHTE = attend(query_BHTE, seen.keys_BHSE, seen.values_BHSE, mask, causal, chance)
         return self.outward(join(heard_BHTE)), seen
 
@@ -156,7 +161,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Map each step by itself."""
-        if self.activation == "relu" and multiplies(self.inward.weight, self.outward.weight):
+        maps = self.inward.weight, self.outward.weight
+        if self.activation == "relu" and torch.is_grad_enabled() and x_BTD.numel() and multiplies(*maps):
             chance = self.dropout.probability if self.training else 0.0
             return rectified_block(x_BTD, _map(self.inward), _map(self.outward), chance)
         written_BTD: Tensor = self.outward(self.dropout(self._activate(self.inward(x_BTD))))

@@ -71,25 +71,29 @@ static inline __attribute__((always_inline)) void sum_block(const uint32_t *a, l
 
 static void finish_row(const Finish *f, float *restrict sum, long row, long first, long count, long columns) {
     long place = row * columns + first;
+    float factors[TILE], scale = f->scale;
+    const float *restrict bias = f->bias + first, *restrict residual = f->residual + place;
+    const uint16_t *restrict gate = f->gate + place;
+    float *restrict wide = f->wide + place;
+    uint16_t *restrict low = f->low + place;
     if (f->bias)
-        for (long j = 0; j < count; j++) sum[j] += f->bias[first + j];
+        for (long j = 0; j < count; j++) sum[j] += bias[j];
     if (f->relu)
         for (long j = 0; j < count; j++) sum[j] = sum[j] > 0.0f ? sum[j] : 0.0f;
     if (f->dropped_levels) {
-        float factors[TILE];
-        draw(f->seed, row * counters_of(columns) + first / DRAWS, count, f->dropped_levels, f->scale, factors);
+        draw(f->seed, row * counters_of(columns) + first / DRAWS, count, f->dropped_levels, scale, factors);
         for (long j = 0; j < count; j++) sum[j] *= factors[j];
     }
     if (f->gate)
-        for (long j = 0; j < count; j++) sum[j] = widened(f->gate[place + j]) > 0.0f ? sum[j] * f->scale : 0.0f;
+        for (long j = 0; j < count; j++) sum[j] *= (int16_t)gate[j] > 0 ? scale : 0.0f;
     if (f->residual)
-        for (long j = 0; j < count; j++) sum[j] += f->residual[place + j];
+        for (long j = 0; j < count; j++) sum[j] += residual[j];
     if (f->low)
-        for (long j = 0; j < count; j++) f->low[place + j] = narrowed(sum[j]);
+        for (long j = 0; j < count; j++) low[j] = narrowed(sum[j]);
     else if (f->adds)
-        for (long j = 0; j < count; j++) f->wide[place + j] += sum[j];
+        for (long j = 0; j < count; j++) wide[j] += sum[j];
     else
-        memcpy(f->wide + place, sum, count * sizeof *sum);
+        memcpy(wide, sum, count * sizeof *sum);
 }
 
 static void finish_block(const Finish *f, float *sums, long first_row, long rows, long first, long columns) {
