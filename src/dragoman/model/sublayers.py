@@ -161,10 +161,10 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Map each step by itself."""
-        maps = self.inward.weight, self.outward.weight
-        if self.activation == "relu" and torch.is_grad_enabled() and x_BTD.numel() and multiplies(*maps):
-            chance = self.dropout.probability if self.training else 0.0
-            return rectified_block(x_BTD, _map(self.inward), _map(self.outward), chance)
+        if self.training and self.activation == "relu" and x_BTD.numel():
+            inward, outward = _map(self.inward), _map(self.outward)
+            if multiplies(inward[0], outward[0]):
+                return rectified_block(x_BTD, inward, outward, self.dropout.probability)
         written_BTD: Tensor = self.outward(self.dropout(self._activate(self.inward(x_BTD))))
         return written_BTD
 

@@ -3,6 +3,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
 #define DRAWS 4 /* of 16 bits, from each number of 64 */
 
@@ -19,6 +22,15 @@ static inline uint16_t narrowed(float x) {
     memcpy(&bits, &x, 4);
     uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
     return (uint16_t)(x != x ? bits >> 16 | 0x40 : rounded);
+}
+
+static inline void narrow(const float *x, long count, uint16_t *to) {
+    long i = 0;
+#if defined(__AVX512BF16__)
+    for (; i + 16 <= count; i += 16)
+        _mm256_storeu_si256((__m256i *)(to + i), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x + i)));
+#endif
+    for (; i < count; i++) to[i] = narrowed(x[i]);
 }
 
 /* e^x for x <= 88, relative error below 2e-7 (polynomial of Cephes' expf); 0 where float has no such number. */

@@ -10,7 +10,7 @@ void norm(const float *x, long rows, long width, const float *weight, const floa
           float epsilon, float *means, float *factors, float *wide, uint16_t *low) {
 #pragma omp parallel for schedule(static)
     for (long r = 0; r < rows; r++) {
-        const float *in = x + r * width;
+        const float *restrict in = x + r * width;
         float mean = 0.0f, square = 0.0f;
         if (is_centred) {
             for (long d = 0; d < width; d++) mean += in[d];
@@ -102,7 +102,7 @@ void drop_and_add(const void *x, long x_is_low, const float *residual, long rows
             if (residual)
                 for (long d = 0; d < count; d++) part[d] += residual[place + d];
             if (out_is_low)
-                for (long d = 0; d < count; d++) ((uint16_t *)out)[place + d] = narrowed(part[d]);
+                narrow(part, count, (uint16_t *)out + place);
             else
                 memcpy((float *)out + place, part, count * sizeof *part);
         }
@@ -139,7 +139,8 @@ void softmax_pull(void *logits, long is_low, long rows, long symbols, const floa
             float share = 1.0f / total, gold = row[targets[r]] * share - (1.0f - smoothing);
             if (is_low) {
                 uint16_t *out = (uint16_t *)logits + r * symbols;
-                for (long v = 0; v < symbols; v++) out[v] = narrowed(row[v] * share);
+                for (long v = 0; v < symbols; v++) row[v] *= share;
+                narrow(row, symbols, out);
                 out[targets[r]] = narrowed(gold);
             } else {
                 float *out = (float *)logits + r * symbols;

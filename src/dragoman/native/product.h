@@ -27,7 +27,6 @@ typedef struct {
 static inline long least(long a, long b) { return a < b ? a : b; }
 
 #if defined(__AVX512BF16__)
-#include <immintrin.h>
 
 static inline __attribute__((always_inline)) void tile(const uint32_t *const *a, long pair_step, long pairs,
                                                        const uint32_t *b, float *sums, int is_first) {
@@ -89,7 +88,7 @@ static void finish_row(const Finish *f, float *restrict sum, long row, long firs
     if (f->residual)
         for (long j = 0; j < count; j++) sum[j] += residual[j];
     if (f->low)
-        for (long j = 0; j < count; j++) low[j] = narrowed(sum[j]);
+        narrow(sum, count, low);
     else if (f->adds)
         for (long j = 0; j < count; j++) wide[j] += sum[j];
     else

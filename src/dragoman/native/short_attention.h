@@ -7,6 +7,9 @@
 
 #define LANES 16
 typedef float vector __attribute__((vector_size(64), aligned(64)));
+typedef int32_t places __attribute__((vector_size(64)));
+#define LOW_HALVES ((places){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23})
+#define HIGH_HALVES ((places){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31})
 
 /* (B, H, T, E) somewhere in memory, in bfloat16 or float32: strides in numbers, the last one is 1. */
 typedef struct {
@@ -60,20 +63,33 @@ static void fetch(const Attention *a, View view, long row, long head, long steps
     }
 }
 
-static void store(const Attention *a, View view, long row, long head, long steps, long F, float scale,
-                  const float *x) {
+static void store(const Attention *a, View view, long row, long head, long steps, long F, float *x) {
     long to = row * view.row + head * view.head;
     for (long t = 0; t < steps; t++, x += F, to += view.step) {
         if (a->is_low)
-            for (long e = 0; e < a->width; e++) ((uint16_t *)view.data)[to + e] = narrowed(x[e] * scale);
+            narrow(x, a->width, (uint16_t *)view.data + to);
         else
-            for (long e = 0; e < a->width; e++) ((float *)view.data)[to + e] = x[e] * scale;
+            memcpy((float *)view.data + to, x, a->width * sizeof *x);
     }
 }
 
-static void turn(const float *x, long steps, long width, long F, long R, float *to) {
-    for (long t = 0; t < steps; t++)
-        for (long e = 0; e < width; e++) to[e * R + t] = x[t * F + e];
+/* to (E, R) = x (T, E) turned, sixteen by sixteen. */
+static void turn(const float *x, long F, long R, float *to) {
+    for (long t = 0; t < R; t += LANES)
+        for (long e = 0; e < F; e += LANES) {
+            vector part[LANES], other[LANES];
+            for (int i = 0; i < LANES; i++) part[i] = *(const vector *)(x + (t + i) * F + e);
+#pragma GCC unroll 4
+            for (int half = LANES / 2; half; half /= 2) {
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES / 2; i++) {
+                    other[2 * i] = __builtin_shuffle(part[i], part[i + 8], LOW_HALVES);
+                    other[2 * i + 1] = __builtin_shuffle(part[i], part[i + 8], HIGH_HALVES);
+                }
+                memcpy(part, other, sizeof part);
+            }
+            for (int i = 0; i < LANES; i++) *(vector *)(to + (e + i) * R + t) = part[i];
+        }
 }
 
 /* c (M, N) = a (M, K), whose strides are given, times b (K, N); N is whole vectors. */
@@ -142,7 +158,7 @@ static void weigh(const Attention *a, Desk *d, long row, long head) {
     fetch(a, a->query, row, head, a->steps, d->F, 1.0f / sqrtf((float)a->width), d->query_TF);
     fetch(a, a->keys, row, head, a->key_steps, d->F, 1.0f, d->keys_SF);
     fetch(a, a->values, row, head, a->key_steps, d->F, 1.0f, d->values_SF);
-    turn(d->keys_SF, a->key_steps, a->width, d->F, d->R, d->turned_FR);
+    turn(d->keys_SF, d->F, d->R, d->turned_FR);
     multiply(d->query_TF, d->F, 1, d->turned_FR, a->steps, d->R, a->width, d->weights_TR);
     uint64_t counters = counters_of(d->R); /* as if all blocks were whole, as in scaled_dot.py */
     for (long t = 0; t < a->steps; t++) {
@@ -159,7 +175,7 @@ static void attend_head(const Attention *a, Desk *d, long row, long head) {
     if (a->dropped_levels)
         for (long i = 0; i < a->steps * d->R; i++) d->weights_TR[i] *= d->factors_TR[i];
     multiply(d->weights_TR, d->R, 1, d->values_SF, a->steps, d->F, a->key_steps, d->out);
-    store(a, a->written, row, head, a->steps, d->F, 1.0f, d->out);
+    store(a, a->written, row, head, a->steps, d->F, d->out);
 }
 
 /* The slope of the scores, from that of what was read: through dropout and softmax. */
@@ -177,17 +193,18 @@ static void slope_of_scores(const Attention *a, Desk *d) {
 static void attend_head_backward(const Attention *a, Desk *d, long row, long head) {
     weigh(a, d, row, head);
     fetch(a, a->pull, row, head, a->steps, d->F, 1.0f, d->pull_TF);
-    turn(d->values_SF, a->key_steps, a->width, d->F, d->R, d->turned_FR);
+    turn(d->values_SF, d->F, d->R, d->turned_FR);
     multiply(d->pull_TF, d->F, 1, d->turned_FR, a->steps, d->R, a->width, d->slope_TR);
     slope_of_scores(a, d);
     if (a->dropped_levels)
         for (long i = 0; i < a->steps * d->R; i++) d->weights_TR[i] *= d->factors_TR[i];
     multiply(d->weights_TR, 1, d->R, d->pull_TF, a->key_steps, d->F, a->steps, d->out);
-    store(a, a->of_values, row, head, a->key_steps, d->F, 1.0f, d->out);
+    store(a, a->of_values, row, head, a->key_steps, d->F, d->out);
     multiply(d->slope_TR, d->R, 1, d->keys_SF, a->steps, d->F, a->key_steps, d->out);
-    store(a, a->of_query, row, head, a->steps, d->F, 1.0f / sqrtf((float)a->width), d->out);
+    for (long i = 0; i < a->steps * d->F; i++) d->out[i] *= 1.0f / sqrtf((float)a->width);
+    store(a, a->of_query, row, head, a->steps, d->F, d->out);
     multiply(d->slope_TR, 1, d->R, d->query_TF, a->key_steps, d->F, a->steps, d->out);
-    store(a, a->of_keys, row, head, a->key_steps, d->F, 1.0f, d->out);
+    store(a, a->of_keys, row, head, a->key_steps, d->F, d->out);
 }
 
 static void attend_all(const Attention *a, void (*head)(const Attention *, Desk *, long, long)) {
