@@ -289,9 +289,9 @@ def test_a_training_in_bf16_and_c_goes_as_one_in_float32_and_torch(pair, steps):
     with in_torch():
         reference = losses(PAIRS[pair], "fp32", steps)
     found = losses(PAIRS[pair], "bf16", steps)
-    # Equal masks, so only roundings differ. Logits and what they come from are rounded at 2**-9 of their size,
-    # independently, and a loss is a mean over more than a hundred tokens: it stays within one rounding of its
-    # own, 2**-8 of it, and without drift within a tenth of that on average over the steps.
+    # Equal masks, so only roundings differ. Logits and what they come from are rounded at 2**-9 of their
+    # size, independently, and a loss is a mean over more than a hundred tokens: it stays within one rounding
+    # of its own, 2**-8 of it, and without drift within a tenth of that on average over the steps.
     assert reference[-10:].mean() < reference[:10].mean() - 0.05
     assert ((found - reference).abs() < BF16_ROUNDING * reference).all()
     assert (found - reference).mean().abs() < 0.1 * BF16_ROUNDING * reference.mean()
