@@ -8,6 +8,7 @@
 #define TILE_ROWS 6   /* 6 x 64 sums fill 24 of 32 registers */
 #define TILE 64       /* columns */
 #define BLOCK_ROWS 48 /* rows that share what is read of the other factor */
+#define AHEAD 24      /* rows that are asked for before they are turned: their columns lie far apart */
 #define DEPTH 128     /* pairs that are summed before the next tile: 64 columns of them fill a first cache */
 
 /* What becomes of each sum: + bias, ReLU, dropout, closed where `gate` is not positive, + residual. */
@@ -191,6 +192,10 @@ void weight_gradient(const uint16_t *gradient, const uint16_t *x, long rows, lon
             float column_sums[BLOCK_ROWS] = {0};
             for (long p = 0; p < pairs; p++) {
                 const uint16_t *even = gradient + 2 * p * outputs + first_row;
+                for (int ahead = AHEAD; ahead < AHEAD + 2; ahead++) {
+                    __builtin_prefetch(even + ahead * outputs);
+                    __builtin_prefetch(even + ahead * outputs + BLOCK_ROWS - 1);
+                }
                 pair_rows(even, 2 * p + 1 < rows ? even + outputs : NULL, count, BLOCK_ROWS,
                           turned + p * BLOCK_ROWS, of_bias ? column_sums : NULL);
             }
