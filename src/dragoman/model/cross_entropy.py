@@ -25,7 +25,7 @@ from dragoman.model.products import (
 )
 from dragoman.records import PAD
 
-CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**27}
+CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**27}
 """Logits that exist at any one time: enough for products at full speed."""
 _BLOCK_LOGITS = {"cpu": 2**18, "cuda": 2**27}
 """Logits that are normalised at a time: on a CPU what fits the cache of a core."""
