@@ -149,7 +149,6 @@ class _Normed(torch.autograd.Function):
             x.data_ptr(),
             gradient.data_ptr(),
             gradient.dtype is torch.bfloat16,
-            None,
             *rows,
             weight_D.data_ptr(),
             ctx.is_centred,

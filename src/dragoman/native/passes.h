@@ -29,7 +29,7 @@ void norm(const float *x, long rows, long width, const float *weight, const floa
 }
 
 static void norm_backward_row(const float *x, const float *pull, const float *weight, long width,
-                              long is_centred, float mean, float factor, const float *passed, float *of_x,
+                              long is_centred, float mean, float factor, float *of_x,
                               float *restrict of_weight, float *restrict of_bias) {
     float sum = 0.0f, along = 0.0f;
     for (long d = 0; d < width; d++) {
@@ -43,13 +43,13 @@ static void norm_backward_row(const float *x, const float *pull, const float *we
     along /= width;
     for (long d = 0; d < width; d++) {
         float slope = pull[d] * weight[d] - sum - (x[d] - mean) * factor * along;
-        of_x[d] = slope * factor + (passed ? passed[d] : 0.0f);
+        of_x[d] = slope * factor;
     }
 }
 
-/* `pull` is the gradient of the norm, `passed` (or none) what else reaches x; `room` is (SHARES, 2, width). */
-void norm_backward(const float *x, const void *pull, long pull_is_low, const float *passed, long rows,
-                   long width, const float *weight, long is_centred, const float *means, const float *factors,
+/* `pull` is the gradient of what `norm` wrote; `room` is (SHARES, 2, width). */
+void norm_backward(const float *x, const void *pull, long pull_is_low, long rows, long width,
+                   const float *weight, long is_centred, const float *means, const float *factors,
                    float *of_x, float *of_weight, float *of_bias, float *room) {
     long share = (rows + SHARES - 1) / SHARES;
     memset(room, 0, SHARES * 2 * width * sizeof *room);
@@ -65,7 +65,7 @@ void norm_backward(const float *x, const void *pull, long pull_is_low, const flo
                     row = wide;
                 }
                 norm_backward_row(x + r * width, row, weight, width, is_centred, means[r], factors[r],
-                                  passed ? passed + r * width : NULL, of_x + r * width,
+                                  of_x + r * width,
                                   room + 2 * n * width, room + (2 * n + 1) * width);
             }
         free(wide);

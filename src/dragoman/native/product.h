@@ -11,7 +11,7 @@
 #define AHEAD 24      /* rows that are asked for before they are turned: their columns lie far apart */
 #define DEPTH 128     /* pairs that are summed before the next tile: 64 columns of them fill a first cache */
 
-/* What becomes of each sum: + bias, ReLU, dropout, closed where `gate` is not positive, + residual. */
+/* What becomes of each sum: + bias, ReLU, dropout, closed where `gate` is not positive. */
 typedef struct {
     const float *bias;
     long relu;
@@ -19,7 +19,6 @@ typedef struct {
     uint32_t dropped_levels; /* 0: no dropout */
     float scale;             /* of what is not dropped, and of what passes the gate */
     const uint16_t *gate;
-    const float *residual;
     float *wide; /* either this is written ... */
     uint16_t *low; /* ... or this */
     long adds; /* to what stands in `wide` */
@@ -72,7 +71,7 @@ static inline __attribute__((always_inline)) void sum_block(const uint32_t *a, l
 static void finish_row(const Finish *f, float *restrict sum, long row, long first, long count, long columns) {
     long place = row * columns + first;
     float factors[TILE], scale = f->scale;
-    const float *restrict bias = f->bias + first, *restrict residual = f->residual + place;
+    const float *restrict bias = f->bias + first;
     const uint16_t *restrict gate = f->gate + place;
     float *restrict wide = f->wide + place;
     uint16_t *restrict low = f->low + place;
@@ -86,8 +85,6 @@ static void finish_row(const Finish *f, float *restrict sum, long row, long firs
     }
     if (f->gate)
         for (long j = 0; j < count; j++) sum[j] *= (int16_t)gate[j] > 0 ? scale : 0.0f;
-    if (f->residual)
-        for (long j = 0; j < count; j++) sum[j] += residual[j];
     if (f->low)
         narrow(sum, count, low);
     else if (f->adds)
