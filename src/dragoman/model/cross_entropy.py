@@ -14,10 +14,18 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
-from dragoman.model.kernels import computes_bf16
+from dragoman.model.passes import passes, softmax_pull
+from dragoman.model.products import (
+    add_weight_gradients,
+    computes_bf16,
+    multiplies,
+    multiply,
+    pack_inputs,
+    pack_outputs,
+)
 from dragoman.records import PAD
 
-CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**27}
+CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**27}
 """Logits that exist at any one time: enough for products at full speed."""
 _BLOCK_LOGITS = {"cpu": 2**18, "cuda": 2**27}
 """Logits that are normalised at a time: on a CPU what fits the cache of a core."""
@@ -123,43 +131,101 @@ def _chunked(
 ) -> tuple[Tensor, Tensor]:
     """Return the smoothed loss and -log p; fill the gradients where some are given."""
     product = torch.bfloat16 if computes_bf16(weight_VD) else weight_VD.dtype
-    low_XD, low_VD = outputs_XD.to(product), weight_VD.to(product)
+    low_XD = outputs_XD.to(product)
+    table = (
+        _PackedTable(weight_VD)
+        if gradients is not None and multiplies(weight_VD)
+        else _Table(weight_VD, product)
+    )
     nll, log_normaliser = weight_VD.new_zeros(()), weight_VD.new_zeros(())
     room = _Room.of(len(targets_X), weight_VD, product)
     for chunk in _slices(len(targets_X), len(room.logits_CV)):
-        low_CD, gold_C1 = low_XD[chunk], targets_X[chunk, None]
-        logits_CV = torch.mm(low_CD, low_VD.t(), out=room.logits_CV[: len(low_CD)])
-        for block in _slices(len(low_CD), len(room.exact_BV)):
-            probs_BV, log_normaliser_B1, gold_logits_B1 = _normalise(
-                logits_CV[block], bias_V, gold_C1[block], room
-            )
-            nll += (log_normaliser_B1 - gold_logits_B1).sum()
-            log_normaliser += log_normaliser_B1.sum()
-            if gradients is not None:
-                pull_BV = probs_BV.scatter_add_(
-                    1, gold_C1[block], torch.full_like(gold_logits_B1, smoothing - 1)
-                )
-                if gradients.bias_V is not None:
-                    gradients.bias_V.add_(pull_BV.sum(0))
-                logits_CV[block] = pull_BV
+        low_CD, gold_C = low_XD[chunk], targets_X[chunk]
+        logits_CV = room.logits_CV[: len(low_CD)]
+        table.score(low_CD, logits_CV)
+        log_normaliser_C, gold_logits_C = _normalise(logits_CV, bias_V, gold_C, room, smoothing, gradients)
+        nll += (log_normaliser_C - gold_logits_C).sum()
+        log_normaliser += log_normaliser_C.sum()
         if gradients is not None:
-            gradients.outputs_XD[chunk] = logits_CV @ low_VD
-            gradients.weight_VD.add_(logits_CV.t() @ low_CD)
+            table.pull_back(logits_CV, low_CD, gradients.outputs_XD[chunk], gradients.weight_VD)
     mean_logits = _mean_logits(outputs_XD, weight_VD, bias_V, smoothing, gradients)
     return (1 - smoothing) * nll + smoothing * (log_normaliser - mean_logits), nll
 
 
+class _Table:
+    """Products with a table of symbols, in torch."""
+
+    def __init__(self, weight_VD: Tensor, product: torch.dtype) -> None:
+        self._low_VD = weight_VD.to(product)
+
+    def score(self, low_CD: Tensor, logits_CV: Tensor) -> None:
+        torch.mm(low_CD, self._low_VD.t(), out=logits_CV)
+
+    def pull_back(self, pull_CV: Tensor, low_CD: Tensor, of_outputs_CD: Tensor, of_weight_VD: Tensor) -> None:
+        of_outputs_CD.copy_(pull_CV @ self._low_VD)
+        of_weight_VD.add_(pull_CV.t() @ low_CD)
+
+
+class _PackedTable:
+    """The same by kernels in C, which sum gradients of the table in float32."""
+
+    def __init__(self, weight_VD: Tensor) -> None:
+        self._outputs, self._inputs = pack_outputs(weight_VD), pack_inputs(weight_VD)
+
+    def score(self, low_CD: Tensor, logits_CV: Tensor) -> None:
+        multiply(low_CD, self._outputs, logits_CV)
+
+    def pull_back(self, pull_CV: Tensor, low_CD: Tensor, of_outputs_CD: Tensor, of_weight_VD: Tensor) -> None:
+        multiply(pull_CV, self._inputs, of_outputs_CD)
+        add_weight_gradients(pull_CV, low_CD, of_weight_VD)
+
+
 def _normalise(
-    logits_BV: Tensor, bias_V: Tensor | None, gold_B1: Tensor, room: _Room
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return probabilities, the logarithms of their normalisers (B, 1), and the logits of targets (B, 1)."""
+    logits_CV: Tensor,
+    bias_V: Tensor | None,
+    gold_C: Tensor,
+    room: _Room,
+    smoothing: float,
+    gradients: _Gradients | None,
+) -> tuple[Tensor, Tensor]:
+    """Return logarithms of the normalisers (C) and logits of the targets (C).
+
+    With gradients, turn the logits into softmax - (1 - smoothing) at the target.
+    """
+    if passes(logits_CV):
+        normalised = softmax_pull(logits_CV, bias_V, gold_C, smoothing, gradients is not None)
+        if gradients is not None and gradients.bias_V is not None:
+            gradients.bias_V.add_(logits_CV.sum(0, dtype=gradients.bias_V.dtype))
+        return normalised
+    found = [
+        _normalise_block(logits_CV[block], bias_V, gold_C[block, None], room, smoothing, gradients)
+        for block in _slices(len(logits_CV), len(room.exact_BV))
+    ]
+    log_normaliser_C, gold_logits_C = (torch.cat(part) for part in zip(*found, strict=True))
+    return log_normaliser_C, gold_logits_C
+
+
+def _normalise_block(
+    logits_BV: Tensor,
+    bias_V: Tensor | None,
+    gold_B1: Tensor,
+    room: _Room,
+    smoothing: float,
+    gradients: _Gradients | None,
+) -> tuple[Tensor, Tensor]:
     exact_BV = room.exact_BV[: len(logits_BV)].copy_(logits_BV)
     if bias_V is not None:
         exact_BV += bias_V
     probs_BV = torch.softmax(exact_BV, -1, out=room.probs_BV[: len(logits_BV)])
     # The likeliest symbol says what all were divided by: its probability is never too small for a number.
-    log_normaliser_B1 = exact_BV.amax(1, keepdim=True) - probs_BV.amax(1, keepdim=True).log()
-    return probs_BV, log_normaliser_B1, exact_BV.gather(1, gold_B1)
+    log_normaliser_B = exact_BV.amax(1) - probs_BV.amax(1).log()
+    gold_logits_B1 = exact_BV.gather(1, gold_B1)
+    if gradients is not None:
+        pull_BV = probs_BV.scatter_add_(1, gold_B1, torch.full_like(gold_logits_B1, smoothing - 1))
+        if gradients.bias_V is not None:
+            gradients.bias_V.add_(pull_BV.sum(0))
+        logits_BV.copy_(pull_BV)
+    return log_normaliser_B, gold_logits_B1.squeeze(1)
 
 
 def _mean_logits(

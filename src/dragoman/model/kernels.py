@@ -18,6 +18,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
+from dragoman.model.draws import draw_kept
+from dragoman.model.passes import added, dropped, passes
+from dragoman.model.products import linear
+
 Precision = Literal["fp32", "bf16"]
 """What matrix products are computed in; weights, sums and everything else stay float32."""
 
@@ -83,23 +87,13 @@ def compute(precision: Precision, device: torch.device) -> Iterator[None]:
         yield
 
 
-def computes_bf16(weight: Tensor) -> bool:
-    """Say whether products with this weight are to run in bf16 here and now; float64 weights never do."""
-    kind = weight.device.type
-    return (
-        weight.dtype is torch.float32
-        and torch.is_autocast_enabled(kind)
-        and torch.get_autocast_dtype(kind) is torch.bfloat16
-    )
-
-
 # --- linear
-Linear = nn.Linear
-"""The linear map of every part: autocast runs it in bf16 under `compute`, returning bfloat16.
+class Linear(nn.Linear):
+    """The linear map of every part: under `compute` it runs in bf16, returning bfloat16."""
 
-An autograd function of our own with the same casts was measured against it: no faster on 4,096 positions, and
-half as fast on the few of a decoding step.
-"""
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., inputs) to (..., outputs)."""
+        return linear(x, self.weight, self.bias)
 
 
 # --- dropout
@@ -130,30 +124,16 @@ def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, probability, training=True)
-    dropped: Tensor = _Masked.apply(x, *draw_kept(x.shape, probability, x.dtype))  # type: ignore[no-untyped-call]
-    return dropped
+    if passes(x):
+        return dropped(x, probability)
+    masked: Tensor = _Masked.apply(x, *draw_kept(x.shape, probability, x.dtype))  # type: ignore[no-untyped-call]
+    return masked
 
 
 def reference_dropout(x: Tensor, probability: float) -> Tensor:
     """Do as `dropout` does in training, from the same draws."""
     kept, scale = draw_kept(x.shape, probability, x.dtype)
     return x * kept * scale
-
-
-def draw_kept(shape: torch.Size, probability: float, dtype: torch.dtype) -> tuple[Tensor, float]:
-    """Draw on the CPU which elements stay (1) and which go (0), and say what to multiply the first with.
-
-    The mask has the type of what it is multiplied with: products of two types cost a CPU many times more.
-    """
-    elements, levels = shape.numel(), 2**16
-    dropped_levels = min(round(probability * levels), levels - 1)
-    # From the lowest number on: by default random_ leaves out the sign bit, and every fourth draw is
-    # lopsided.
-    draws = torch.empty(-(-elements // 4), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
-    draws_of_16_bits = draws.view(torch.int16)[:elements].view(shape)
-    kept = torch.empty(shape, dtype=dtype)
-    torch.ge(draws_of_16_bits, dropped_levels - levels // 2, out=kept)
-    return kept, levels / (levels - dropped_levels)
 
 
 class Dropout(nn.Module):
@@ -193,9 +173,11 @@ def add_dropped(x: Tensor, y: Tensor, probability: float, training: bool) -> Ten
     """Return x + dropout(y) in the type of x, with fewer passes than one by one; see `dropout`."""
     if not training or probability == 0 or y.numel() == 0 or y.device.type != "cpu":
         return x + dropout(y, probability, training).to(x.dtype)
+    if passes(x, y) and x.dtype is torch.float32 and x.shape == y.shape:
+        return added(x, y, probability)
     kept, scale = draw_kept(y.shape, probability, y.dtype)
-    added: Tensor = _AddDropped.apply(x, y, kept, scale)  # type: ignore[no-untyped-call]
-    return added
+    summed: Tensor = _AddDropped.apply(x, y, kept, scale)  # type: ignore[no-untyped-call]
+    return summed
 
 
 def reference_add_dropped(x: Tensor, y: Tensor, probability: float) -> Tensor:

@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
-from dragoman.model.kernels import draw_kept, dropout
+from dragoman.model.draws import draw_kept
+from dragoman.model.kernels import dropout
+from dragoman.model.short_attention import attend_short, attends
 
 HIDDEN_SCORE = -1e9
 """Attention score of what is masked: its weight is exactly zero, and a row without any is not NaN."""
@@ -44,6 +46,8 @@ def attend(
     """
     steps, keys = query_BHTE.shape[-2], keys_BHSE.shape[-2]
     if query_BHTE.device.type == "cpu" and steps * keys < LONG_ATTENTION:
+        if is_short_training(query_BHTE, keys_BHSE, values_BHSE):
+            return attend_short(query_BHTE, keys_BHSE, values_BHSE, mask, causal, dropout_probability)
         if query_BHTE.requires_grad and query_BHTE.dtype == keys_BHSE.dtype == values_BHSE.dtype:
             allowed = _both(mask, causal, steps, keys, query_BHTE.device)
             bias = _block_bias(allowed, steps, keys, _wide(query_BHTE.dtype))
@@ -63,6 +67,12 @@ def attend(
         dropout_p=dropout_probability,
         is_causal=square,
     )
+
+
+def is_short_training(query_BHTE: Tensor, *others_BHSE: Tensor) -> bool:
+    """Say whether attention of these is trained by kernels in C."""
+    scores = query_BHTE.shape[2] * others_BHSE[0].shape[2]
+    return query_BHTE.requires_grad and scores < LONG_ATTENTION and attends(query_BHTE, *others_BHSE)
 
 
 def attention_weights(

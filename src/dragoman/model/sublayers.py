@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
 from dragoman.model.kernels import Dropout, Linear, add_dropped, dropout
+from dragoman.model.passes import normed, passes
 from dragoman.model.positions import Rotation
-from dragoman.model.scaled_dot import attend, attention_weights, read
+from dragoman.model.products import computes_bf16, multiplies, rectified_block
+from dragoman.model.scaled_dot import attend, attention_weights, is_short_training, read
+from dragoman.model.short_attention import attend_joined
 from dragoman.recipe.model import Transformer
 
 NORM_EPSILON = {"layer": 1e-5, "rms": 1e-6}
@@ -64,6 +67,10 @@ class Residual(nn.Module):
         return sum_BTD if self.norm_first else self._norm(sum_BTD)
 
     def _norm(self, x_BTD: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and passes(x_BTD) and x_BTD.dtype is torch.float32:
+            # Products that read it in bf16 get it so at once.
+            is_low = self.norm_first and computes_bf16(x_BTD)
+            return normed(x_BTD, self.norm, torch.bfloat16 if is_low else torch.float32)
         normed_BTD: Tensor = self.norm(x_BTD)
         return normed_BTD
 
@@ -87,13 +94,17 @@ class SelfAttention(nn.Module):
         causal: bool = False,
     ) -> tuple[Tensor, KeysValues]:
         """Return outputs, and the keys and values of all steps so far (already turned by their positions)."""
-        query_BHTE, keys_BHTE, values_BHTE = split(self.inward(x_BTD), 3, self.heads)
+        joined_BTX = self.inward(x_BTD)
+        query_BHTE, keys_BHTE, values_BHTE = split(joined_BTX, 3, self.heads)
         if rotation is not None:
             query_BHTE, keys_BHTE = rotation.turn(query_BHTE), rotation.turn(keys_BHTE)
         seen = KeysValues(keys_BHTE, values_BHTE)
         if past is not None:
             seen = past.extend(seen)
         chance = self.dropout if self.training else 0.0
+        if rotation is None and past is None and is_short_training(query_BHTE, keys_BHTE):
+            joined_BT3HE = joined_BTX.view(*x_BTD.shape[:2], 3, self.heads, -1)
+            return self.outward(join(attend_joined(joined_BT3HE, mask, causal, chance))), seen
         heard_BHTE = attend(query_BHTE, seen.keys_BHSE, seen.values_BHSE, mask, causal, chance)
         return self.outward(join(heard_BHTE)), seen
 
@@ -150,6 +161,10 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Map each step by itself."""
+        if self.training and self.activation == "relu" and x_BTD.numel():
+            inward, outward = _map(self.inward), _map(self.outward)
+            if multiplies(inward[0], outward[0]):
+                return rectified_block(x_BTD, inward, outward, self.dropout.probability)
         written_BTD: Tensor = self.outward(self.dropout(self._activate(self.inward(x_BTD))))
         return written_BTD
 
@@ -165,6 +180,10 @@ class FeedForward(nn.Module):
             case "geglu":
                 gate_BTG, value_BTG = inner_BTG.chunk(2, -1)
                 return F.gelu(gate_BTG) * value_BTG
+
+
+def _map(linear: Linear) -> tuple[Tensor, Tensor]:
+    return linear.weight, linear.bias
 
 
 def fresh_linear(input_width: int, width: int, parts: int = 1) -> Linear:
