@@ -197,10 +197,10 @@ def _step(
         raise UserError("`decoding.coverage_penalty` needs a decoder that attends to its source; set it to 0")
     logits_BV = model.logits(decoded.outputs_BTD[:, -1])
     normaliser_B, bounds_BX = normalisers(logits_BV)
-    front = _without_broken(replace(front, state=state), normaliser_B, answers)
+    front = _without_broken(front, normaliser_B, answers)
     front.rules.apply(logits_BV, front.tokens_BT)
     choice = _choose(logits_BV, normaliser_B, bounds_BX, front, section)
-    front = _append(front, choice, decoded.reads_BTS)
+    front = _append(front, state, choice, decoded.reads_BTS)
     front = _put_aside(front, section, reads, answers)
     return _go_on(front, choice.parents_NK, section)
 
@@ -232,7 +232,7 @@ def _choose(
     return continue_rows(logits_B, normaliser_B, front.totals_NK, tokens_B)
 
 
-def _append(front: _Front, choice: Choice, reads_B1S: Tensor | None) -> _Front:
+def _append(front: _Front, state: State, choice: Choice, reads_B1S: Tensor | None) -> _Front:
     """Move what was written to the rows that continue it, and write the chosen tokens there."""
     tokens_BT, log_probs_BT, reads_BTS = front.tokens_BT, front.log_probs_BT, front.reads_BTS
     if reads_B1S is not None:
@@ -243,6 +243,7 @@ def _append(front: _Front, choice: Choice, reads_B1S: Tensor | None) -> _Front:
         reads_BTS = None if reads_BTS is None else reads_BTS[front.there(rows_B)]
     return replace(
         front,
+        state=state,
         totals_NK=choice.totals_NK,
         tokens_BT=np.concatenate([tokens_BT, choice.tokens_NK.reshape(-1, 1)], axis=1),
         log_probs_BT=np.concatenate([log_probs_BT, choice.log_probs_NK.reshape(-1, 1)], axis=1),

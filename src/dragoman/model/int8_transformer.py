@@ -109,137 +109,28 @@ class _Stack(nn.Module):
         return structures.Stack(*sizes, self.epsilon, layers, last)
 
 
-class Int8Encoder(Encoder):
-    """A `TransformerEncoder` in 8 bits."""
+class _Entry(nn.Module):
+    """What `Entry` does, with positions from tables that grow as they are asked for."""
 
-    def __init__(self, encoder: TransformerEncoder, twin: Twin) -> None:
+    def __init__(self, entry: Entry, width: int) -> None:
         super().__init__()
-        self.input_width, self.width = encoder.input_width, encoder.width
-        self.entry = cast("Entry", twin(encoder.entry))
-        self.stack = _Stack(encoder)
-
-    def forward(self, inputs_NSD: Tensor, mask_NS: Tensor) -> Memory:
-        """Encode padded inputs."""
-        kernels = int8_kernels()
-        assert kernels is not None
-        x_RD = self.entry(inputs_NSD, 0)[mask_NS].float()
-        first = np.zeros(len(mask_NS) + 1, dtype=np.int64)
-        lengths_N = mask_NS.sum(1)
-        np.cumsum(lengths_N.numpy(), out=first[1:])
-        turns = self.entry.rotation(x_RD.new_empty(1, inputs_NSD.shape[1], 0), 0)
-        read = structures.Read(len(mask_NS), first.ctypes.data, x_RD.data_ptr(), *_addresses(turns))
-        finished(kernels.encode(ctypes.byref(self.stack.structure()), ctypes.byref(read)))
-        values_NSD = x_RD.new_zeros(*mask_NS.shape, self.width)
-        values_NSD[mask_NS] = x_RD
-        return Memory(values_NSD, mask_NS, values_NSD.sum(1) / lengths_N[:, None].clamp(min=1))
-
-
-@dataclass(frozen=True)
-class Int8State:
-    """What a Transformer decoder in 8 bits remembers.
-
-    Of sources: keys and values (R, 2·D) of each layer, where each source begins there and how long it is. Of
-    rows: the blocks (L, rows of then, 2·D) that steps have left, and `slots_BT`, which row of each block led
-    to each row of now.
-    """
-
-    memory: tuple[Tensor, ...]
-    first_N: NDArray[np.int64]
-    lengths_N: NDArray[np.int64]
-    longest: int
-    blocks: tuple[Tensor, ...]
-    slots_BT: NDArray[np.int32]
-    beams: int
-    addresses: NDArray[np.int64]
-    """For each block where it lies and how many rows it has, (2, T)."""
-
-    def select(self, rows_B: Tensor) -> Int8State:
-        """Re-order rows within their sources."""
-        return replace(self, slots_BT=self.slots_BT[rows_B.numpy()])
-
-    def keep(self, sources: Tensor) -> Int8State:
-        """Keep the given sources with all their rows."""
-        kept = sources.numpy()
-        return replace(
-            self,
-            first_N=self.first_N[kept],
-            lengths_N=self.lengths_N[kept],
-            slots_BT=self.slots_BT[rows_of(sources, self.beams).numpy()],
-        )
-
-
-class Int8Decoder(Decoder):
-    """A `TransformerDecoder` in 8 bits."""
-
-    def __init__(self, decoder: TransformerDecoder, twin: Twin) -> None:
-        super().__init__()
-        self.input_width, self.width = decoder.input_width, decoder.width
-        self.entry = cast("Entry", twin(decoder.entry))
-        self.stack = _Stack(decoder)
-        layers: list[Any] = list(decoder.layers)
-        self.memories = nn.ModuleList(
-            Int8Linear(layer.read.memory.weight, layer.read.memory.bias) for layer in layers
-        )
+        self.entry, self.width = entry, width
         self.tables: dict[str, Tensor] = {}
 
-    def start(self, memory: Memory, beams: int = 1) -> Int8State:
-        """Return the state before the first step; projects the memory once for each layer."""
-        values_RD, lengths_N = memory.values_NSD[memory.mask_NS], memory.mask_NS.sum(1).numpy()
-        return Int8State(
-            tuple(_narrowed(project(values_RD)) for project in self.memories),
-            np.cumsum(lengths_N) - lengths_N,
-            lengths_N,
-            memory.mask_NS.shape[1],
-            (),
-            np.zeros((len(lengths_N) * beams, 0), dtype=np.int32),
-            beams,
-            np.zeros((2, 0), dtype=np.int64),
-        )
-
-    def forward(self, inputs_BTD: Tensor, state: State, reads: bool = False) -> tuple[Decoded, Int8State]:
-        """Take any number of steps, one by one."""
-        assert isinstance(state, Int8State)
-        outputs, looks = [], []
-        for x_BI in inputs_BTD.unbind(1):
-            x_BD, looked_BS, state = self._step(x_BI, state, reads)
-            outputs.append(x_BD)
-            looks.append(looked_BS)
-        reads_BTS = torch.stack(looks, 1) if reads else None
-        return Decoded(torch.stack(outputs, 1), reads_BTS), state
-
-    def _step(self, x_BI: Tensor, state: Int8State, reads: bool) -> tuple[Tensor, Tensor, Int8State]:
-        kernels = int8_kernels()
-        assert kernels is not None
-        rows, number = len(x_BI), len(state.blocks)
-        x_BD = self._entered(x_BI, number)
-        block = torch.empty(self.stack.layers, rows, 2 * self.width, dtype=torch.float16)
-        own = np.array([[block.data_ptr()], [rows]])
-        past = np.concatenate([state.addresses, own], axis=1)
-        memory = np.array([layer.data_ptr() for layer in state.memory])
-        slots_BT = np.ascontiguousarray(state.slots_BT)
-        looks_BS = torch.zeros(rows, state.longest) if reads else torch.empty(0)
-        step = structures.Step(
-            *(rows, state.beams, number, x_BD.data_ptr()),
-            *(
-                array.ctypes.data
-                for array in (past[0], past[1], slots_BT, memory, state.first_N, state.lengths_N)
-            ),
-            *_addresses(self._turns(number)),
-            looks_BS.data_ptr() if reads else None,
-            state.longest,
-        )
-        finished(kernels.take_step(ctypes.byref(self.stack.structure()), ctypes.byref(step)))
-        own_B1 = np.arange(rows, dtype=np.int32)[:, None]
-        slots_BT = np.concatenate([slots_BT, own_B1], axis=1)
-        after = replace(state, blocks=(*state.blocks, block), slots_BT=slots_BT, addresses=past)
-        return x_BD, looks_BS, after
-
-    def _entered(self, x_BI: Tensor, step: int) -> Tensor:
-        """Do what `Entry` does, with positions from a table; the result is memory of its own."""
-        x_BD = (x_BI if self.entry.projection is None else self.entry.projection(x_BI)).float()
+    def enter(self, x: Tensor, first: int, steps: int) -> Tensor:
+        """Return the inputs (..., steps, D) of the first layer, in memory of their own."""
+        x = (x if self.entry.projection is None else self.entry.projection(x)).float()
         if self.entry.positions is None:
-            return x_BD.clone()
-        return x_BD + self._table("positions", step, self._positions)[step]
+            return x.clone()
+        return x + self._table("positions", first + steps, self._positions)[first : first + steps]
+
+    def turns(self, first: int, steps: int) -> Rotation | None:
+        """Return what queries and keys of these steps are turned by."""
+        if not self.entry.is_rotary:
+            return None
+        cosines_TW = self._table("cosines", first + steps, self._cosines)
+        sines_TW = self._table("sines", first + steps, self._sines)
+        return Rotation(cosines_TW[first:], sines_TW[first:])
 
     def _positions(self, steps: int, least: int) -> Tensor:
         positions = self.entry.positions
@@ -249,29 +140,140 @@ class Int8Decoder(Decoder):
         table_1TD: Tensor = positions(torch.zeros(1, steps, self.width), 0)
         return table_1TD[0].float()
 
-    def _turns(self, step: int) -> Rotation | None:
-        if not self.entry.is_rotary:
-            return None
-        table_TW = self._table("turns", step, self._rotations)
-        cosines_W, sines_W = table_TW[step].chunk(2)
-        return Rotation(cosines_W, sines_W)
+    def _cosines(self, steps: int, least: int) -> Tensor:
+        return rotation(0, steps, self.entry.head_width, torch.empty(0)).cosines_TW
 
-    def _rotations(self, steps: int, least: int) -> Tensor:
-        turns = rotation(0, steps, self.entry.head_width, torch.empty(0))
-        return torch.cat([turns.cosines_TW, turns.sines_TW], 1)
+    def _sines(self, steps: int, least: int) -> Tensor:
+        return rotation(0, steps, self.entry.head_width, torch.empty(0)).sines_TW
 
-    def _table(self, name: str, step: int, make: Callable[[int, int], Tensor]) -> Tensor:
-        """Return a table with a row for this step at least, made twice as long where it is too short."""
+    def _table(self, name: str, least: int, make: Callable[[int, int], Tensor]) -> Tensor:
+        """Return a table with so many rows at least, made twice as long where it is too short."""
         table = self.tables.get(name)
-        if table is None or len(table) <= step:
-            table = self.tables[name] = make(max(2 * step, _FEWEST_POSITIONS), step + 1)
+        if table is None or len(table) < least:
+            table = self.tables[name] = make(max(2 * least, _FEWEST_POSITIONS), least)
         return table
 
 
-def _narrowed(x_RD: Tensor) -> Tensor:
+class Int8Encoder(Encoder):
+    """A `TransformerEncoder` in 8 bits."""
+
+    def __init__(self, encoder: TransformerEncoder, twin: Twin) -> None:
+        super().__init__()
+        self.input_width, self.width = encoder.input_width, encoder.width
+        self.entry = _Entry(cast("Entry", twin(encoder.entry)), self.width)
+        self.stack = _Stack(encoder)
+
+    def forward(self, inputs_NSD: Tensor, mask_NS: Tensor) -> Memory:
+        """Encode padded inputs."""
+        kernels = int8_kernels()
+        assert kernels is not None
+        sources, steps = mask_NS.shape
+        x_RD = self.entry.enter(inputs_NSD, 0, steps)[mask_NS]
+        lengths_N = mask_NS.sum(1)
+        first = np.zeros(sources + 1, dtype=np.int64)
+        np.cumsum(lengths_N.numpy(), out=first[1:])
+        turns = self.entry.turns(0, steps)
+        read = structures.Read(sources, first.ctypes.data, x_RD.data_ptr(), *_addresses(turns))
+        finished(kernels.encode(ctypes.byref(self.stack.structure()), ctypes.byref(read)))
+        values_NSD = x_RD.new_zeros(sources, steps, self.width)
+        values_NSD[mask_NS] = x_RD
+        return Memory(values_NSD, mask_NS, values_NSD.sum(1) / lengths_N[:, None].clamp(min=1))
+
+
+@dataclass(frozen=True)
+class Int8State:
+    """What a Transformer decoder in 8 bits remembers.
+
+    Of sources: keys and values (R, L·2·D) of all layers, where each source begins there and how long it is.
+    Of rows: the blocks (L, rows of then, 2·D) that steps have left, with `addresses_2T`, where each lies and
+    how many rows it has, and `slots_BT`, which row of each block led to each row of now.
+    """
+
+    memory: Tensor
+    spans_2N: NDArray[np.int64]
+    longest: int
+    blocks: tuple[Tensor, ...]
+    addresses_2T: NDArray[np.int64]
+    slots_BT: NDArray[np.int32]
+    beams: int
+
+    def select(self, rows_B: Tensor) -> Int8State:
+        """Re-order rows within their sources."""
+        return replace(self, slots_BT=self.slots_BT[rows_B.numpy()])
+
+    def keep(self, sources: Tensor) -> Int8State:
+        """Keep the given sources with all their rows."""
+        spans_2N = np.ascontiguousarray(self.spans_2N[:, sources.numpy()])
+        return replace(self, spans_2N=spans_2N, slots_BT=self.slots_BT[rows_of(sources, self.beams).numpy()])
+
+
+class Int8Decoder(Decoder):
+    """A `TransformerDecoder` in 8 bits."""
+
+    def __init__(self, decoder: TransformerDecoder, twin: Twin) -> None:
+        super().__init__()
+        self.input_width, self.width = decoder.input_width, decoder.width
+        self.entry = _Entry(cast("Entry", twin(decoder.entry)), self.width)
+        self.stack = _Stack(decoder)
+        layers: list[Any] = list(decoder.layers)
+        maps = [layer.read.memory for layer in layers]
+        self.memory = Int8Linear(
+            torch.cat([one.weight.detach() for one in maps]), torch.cat([one.bias.detach() for one in maps])
+        )
+
+    def start(self, memory: Memory, beams: int = 1) -> Int8State:
+        """Return the state before the first step; projects the memory for all layers at once."""
+        lengths_N = memory.mask_NS.sum(1).numpy()
+        return Int8State(
+            memory=_narrowed(self.memory(memory.values_NSD[memory.mask_NS])),
+            spans_2N=np.stack([np.cumsum(lengths_N) - lengths_N, lengths_N]),
+            longest=memory.mask_NS.shape[1],
+            blocks=(),
+            addresses_2T=np.zeros((2, 0), dtype=np.int64),
+            slots_BT=np.zeros((len(lengths_N) * beams, 0), dtype=np.int32),
+            beams=beams,
+        )
+
+    def forward(self, inputs_BTD: Tensor, state: State, reads: bool = False) -> tuple[Decoded, Int8State]:
+        """Take any number of steps, one by one."""
+        assert isinstance(state, Int8State)
+        outputs, looks = [], []
+        for x_B1I in (inputs_BTD[:, t : t + 1] for t in range(inputs_BTD.shape[1])):
+            x_B1D, looked_BS, state = self._step(x_B1I, state, reads)
+            outputs.append(x_B1D)
+            looks.append(looked_BS)
+        reads_BTS = torch.stack(looks, 1) if reads else None
+        return Decoded(outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), reads_BTS), state
+
+    def _step(self, x_B1I: Tensor, state: Int8State, reads: bool) -> tuple[Tensor, Tensor, Int8State]:
+        kernels = int8_kernels()
+        assert kernels is not None
+        rows, number = len(x_B1I), len(state.blocks)
+        x_B1D = self.entry.enter(x_B1I, number, 1)
+        block = torch.empty(self.stack.layers, rows, 2 * self.width, dtype=torch.float16)
+        past_2T = np.concatenate([state.addresses_2T, [[block.data_ptr()], [rows]]], axis=1)
+        slots_BT = np.ascontiguousarray(state.slots_BT)
+        looks_BS = torch.zeros(rows, state.longest) if reads else torch.empty(0)
+        past, spans = past_2T.ctypes.data, state.spans_2N.ctypes.data
+        step = structures.Step(
+            *(rows, state.beams, number, x_B1D.data_ptr()),
+            *(past, past + 8 * (number + 1), slots_BT.ctypes.data, state.memory.data_ptr()),
+            *(spans, spans + 8 * state.spans_2N.shape[1]),
+            *_addresses(self.entry.turns(number, 1)),
+            looks_BS.data_ptr() if reads else None,
+            state.longest,
+        )
+        finished(kernels.take_step(ctypes.byref(self.stack.structure()), ctypes.byref(step)))
+        own_B1 = np.arange(rows, dtype=np.int32)[:, None]
+        slots_BT = np.concatenate([slots_BT, own_B1], axis=1)
+        blocks = (*state.blocks, block)
+        return x_B1D, looks_BS, replace(state, blocks=blocks, slots_BT=slots_BT, addresses_2T=past_2T)
+
+
+def _narrowed(x_RX: Tensor) -> Tensor:
     """Turn into float16 what fits it, and the rest into its largest."""
     most = torch.finfo(torch.float16).max
-    return x_RD.clamp_(-most, most).half()
+    return x_RX.clamp_(-most, most).half()
 
 
 def _addresses(turns: Rotation | None) -> tuple[int | None, int | None]:

@@ -88,7 +88,7 @@ typedef struct {
     const half *const *past;        /* [steps + 1]: of each step, keys and values [layers, its rows, 2 width] */
     const int64_t *past_rows;       /* [steps + 1]: the rows that each step had */
     const int32_t *slots;           /* [rows, steps]: which of these rows led to each row of now */
-    const half *const *memory;      /* [layers]: keys and values [source steps, 2 width] */
+    const half *memory;             /* [source steps, layers, 2 width]: keys and values */
     const int64_t *first, *lengths; /* [sources]: where each source begins there, and its steps */
     const float *cosines, *sines;   /* [head width / 2] of this step, or NULL */
     float *looks;                   /* [rows, looks_stride], zeros, or NULL */
@@ -120,7 +120,7 @@ static void look(const Stack *stack, const Step *step, long number, long first, 
         long source = (first + r) / step->beams, length = step->lengths[source];
         if (source != filled)
             for (long t = 0; t < length; t++)
-                room->at[t] = step->memory[number] + (step->first[source] + t) * 2 * width;
+                room->at[t] = step->memory + ((step->first[source] + t) * stack->layers + number) * 2 * width;
         filled = source;
         float *looks = step->looks ? step->looks + (first + r) * step->looks_stride : NULL;
         attend(stack, room->wide + r * width, room->at, length, room->scores, room->normed + r * width, looks, share);
