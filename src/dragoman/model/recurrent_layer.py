@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dragoman.model.lstm import run_lstm, trains
+
 Kind = Literal["rnn", "gru", "lstm"]
 _FORGET_GATE = 1
 """Where torch keeps the forget gate of an LSTM: input, forget, cell, output."""
@@ -34,6 +36,11 @@ class RecurrentLayer(nn.Module):
 
         States that are not given are zeros.
         """
+        recurrence = self.recurrence
+        if self.has_cell and trains(inputs_BTD, recurrence.weight_ih_l0, recurrence.weight_hh_l0):
+            weights = (recurrence.weight_ih_l0, recurrence.weight_hh_l0)
+            biases = (recurrence.bias_ih_l0, recurrence.bias_hh_l0)
+            return run_lstm(inputs_BTD, hidden_BD, cell_BD, weights, biases)
         if not self.has_cell:
             before = None if hidden_BD is None else hidden_BD[None].contiguous()
             outputs_BTD, after_1BD = self.recurrence(inputs_BTD, before)

@@ -1,4 +1,5 @@
 /* What a training step does beside the large products of float32: see the headers. */
+#include "lstm.h"
 #include "numbers.h"
 #include "passes.h"
 #include "product.h"

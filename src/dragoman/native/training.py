@@ -64,6 +64,8 @@ _BF16_ARGUMENTS = {
     "pack_outputs": (_P, _N, _N, _P),
     "pack_inputs": (_P, _N, _N, _P),
     "product": (_P, _N, _N, _P, _N, _FINISH),
+    "lstm_step": (_P, _P, _N, _N, _P, _P),
+    "lstm_step_backward": (*[_P] * 6, _N, _N, _P),
     "weight_gradient": (_P, _P, _N, _N, _N, _P, _P, _FINISH),
 }
 
