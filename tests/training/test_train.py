@@ -18,6 +18,7 @@ from dragoman.data.prepare import read_split
 from dragoman.data.rejects import Rejects
 from dragoman.decoding.selftest import selftest
 from dragoman.errors import CheckpointError, Diverged, Interrupted, MissingExtra, UserError
+from dragoman.native.training import kernels_here
 from dragoman.recipe.loading import load_recipe
 from dragoman.training import batch_size, step
 from dragoman.training import run as running
@@ -345,6 +346,20 @@ def test_a_run_goes_on_under_a_version_with_more_keys(recipe_of, stop_after, mon
     lines = []
     train(recipe_of(), say=lines.append)
     assert any("going on from the checkpoint of step" in line for line in lines)
+
+
+def test_a_run_that_goes_on_with_other_kernels_says_so(recipe_of, stop_after, monkeypatch):
+    if kernels_here() == "torch":
+        pytest.skip("this machine has no kernels in C")
+    stop_after(4)
+    with pytest.raises(Interrupted):
+        train(recipe_of(), say=quiet)
+    monkeypatch.undo()
+    monkeypatch.setattr("dragoman.training.beginning.kernels_here", lambda: "torch")
+    lines = []
+    train(recipe_of(), say=lines.append)
+    assert any(line.startswith("torch alone computes, more slowly: kernels in C need") for line in lines)
+    assert any("(kernels C -> torch): the run goes on, but not to the same bits" in line for line in lines)
 
 
 def test_changed_data_are_refused(recipe_of, words, stop_after, monkeypatch, tmp_path):

@@ -90,6 +90,11 @@ def bf16_kernels() -> ctypes.CDLL | None:
     return found if found is not None and found.multiplies_bf16() else None
 
 
+def kernels_here() -> str:
+    """Name what computes on this machine: kernels in C, or torch alone."""
+    return "torch" if kernels() is None else "C"
+
+
 def pointer(tensor: Tensor | None) -> int | None:
     """Return where a tensor lies, and none for none."""
     return None if tensor is None else tensor.data_ptr()

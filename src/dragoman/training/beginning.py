@@ -16,6 +16,8 @@ from dragoman.errors import CheckpointError, UserError
 from dragoman.model.build import build_model
 from dragoman.model.kernels import resolve_precision
 from dragoman.model.seq2seq import Seq2Seq
+from dragoman.native.library import SWITCH
+from dragoman.native.training import kernels_here
 from dragoman.recipe.sections import Recipe
 from dragoman.training.averaging import build_averager, weights_of
 from dragoman.training.batch_size import find_batch_tokens
@@ -63,6 +65,10 @@ def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared:
     device = _device(recipe)
     precision, reason = resolve_precision(recipe.training.precision, device)
     teller.say(f"device {device.type}, {torch.get_num_threads()} threads, precision {precision}: {reason}")
+    if device.type == "cpu" and kernels_here() == "torch":
+        teller.say(
+            f"torch alone computes, more slowly: kernels in C need Linux and a C compiler, not {SWITCH}=0"
+        )
     if recipe.training.batch_tokens == "auto":
         model = _fresh_model(recipe, prepared, device)
         found = find_batch_tokens(model, prepared, recipe, device, precision, teller.say)
@@ -147,12 +153,14 @@ def _take_up(run: Run, checkpoint: Checkpoint | None) -> None:
         run.log.rewind(run.state)
     run.log.write("resume", run.state, facts)
     run.teller.say(f"going on from the checkpoint of step {run.state.step:,}")
-    here = {"device": run.device.type, "precision": run.precision, "threads": torch.get_num_threads()}
-    changed = [
-        f"{name} {checkpoint.record[name]} -> {now}"
-        for name, now in here.items()
-        if checkpoint.record[name] != now
-    ]
+    here = {
+        "device": run.device.type,
+        "precision": run.precision,
+        "threads": torch.get_num_threads(),
+        "kernels": kernels_here(),
+    }
+    before = {"kernels": "torch", **checkpoint.record}  # older versions had no others
+    changed = [f"{name} {before[name]} -> {now}" for name, now in here.items() if before[name] != now]
     if changed:
         run.teller.say(
             f"not the machine of before ({', '.join(changed)}): the run goes on, but not to the same bits"

@@ -14,6 +14,7 @@ from dragoman.data.batching import BatchStream, Position
 from dragoman.data.prepare import Prepared
 from dragoman.model.kernels import Precision
 from dragoman.model.seq2seq import Seq2Seq
+from dragoman.native.training import kernels_here
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Batch, Example
 from dragoman.training.averaging import (
@@ -176,6 +177,7 @@ class Run:
             "device": self.device.type,
             "precision": self.precision,
             "threads": torch.get_num_threads(),
+            "kernels": kernels_here(),
             "torch": str(torch.__version__),
         }
         random = {"cpu": torch.get_rng_state()}
