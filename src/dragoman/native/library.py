@@ -41,7 +41,7 @@ def library(name: str) -> ctypes.CDLL | None:
     compiler = _compiler()
     if compiler is None or os.environ.get(SWITCH, "1") == "0":
         return None
-    threads = _openmp()
+    threads = _openmp(compiler)
     folder = _cache() / _key(name, compiler, threads)
     built = folder / f"{name}.so"
     try:
@@ -62,15 +62,20 @@ def library(name: str) -> ctypes.CDLL | None:
 def _compiler() -> Path | None:
     if not sys.platform.startswith("linux"):
         return None
-    for name in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
+    for name in (os.environ.get("CC", ""), "gcc", "cc", "clang"):
         found = shutil.which(shlex.split(name)[0]) if name else None
         if found:
             return Path(found).resolve()
     return None
 
 
-def _openmp() -> Path | None:
-    """Return torch's own runtime of OpenMP: a second one beside it would fight it for the processors."""
+def _openmp(compiler: Path) -> Path | None:
+    """Return torch's own runtime of OpenMP: a second one beside it would fight it for the processors.
+
+    It is that of GCC. What clang compiles asks for another one, so its kernels have one thread.
+    """
+    if "clang" in compiler.name:
+        return None
     package = Path(torch.__file__).parent
     found = [
         path

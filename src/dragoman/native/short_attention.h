@@ -7,9 +7,8 @@
 
 #define LANES 16
 typedef float vector __attribute__((vector_size(64), aligned(64)));
-typedef int32_t places __attribute__((vector_size(64)));
-#define LOW_HALVES ((places){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23})
-#define HIGH_HALVES ((places){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31})
+#define LOW_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_HALVES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 
 /* (B, H, T, E) somewhere in memory, in bfloat16 or float32: strides in numbers, the last one is 1. */
 typedef struct {
@@ -83,8 +82,8 @@ static void turn(const float *x, long F, long R, float *to) {
             for (int half = LANES / 2; half; half /= 2) {
 #pragma GCC unroll 16
                 for (int i = 0; i < LANES / 2; i++) {
-                    other[2 * i] = __builtin_shuffle(part[i], part[i + 8], LOW_HALVES);
-                    other[2 * i + 1] = __builtin_shuffle(part[i], part[i + 8], HIGH_HALVES);
+                    other[2 * i] = __builtin_shufflevector(part[i], part[i + 8], LOW_HALVES);
+                    other[2 * i + 1] = __builtin_shufflevector(part[i], part[i + 8], HIGH_HALVES);
                 }
                 memcpy(part, other, sizeof part);
             }
