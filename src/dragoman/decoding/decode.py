@@ -22,6 +22,10 @@ from dragoman.recipe.model import TransformerDecoder
 from dragoman.recipe.run import Beam, Decoding, Greedy, Sample
 from dragoman.records import Example, Hypothesis, Prediction, Value
 
+_BATCHES_EACH = 6
+"""Batches of a window that a worker gets, at least, where there are enough inputs..."""
+_FEWEST_TOKENS = 1024
+"""...for batches of so many tokens."""
 EMPTY = Hypothesis((), (), 0.0, True)
 """The answer to an empty source; the model is not asked."""
 
@@ -53,10 +57,10 @@ def decode(
         for window in windows(examples):
             with answering(task.model):
                 found = _answer(task, window, answered)
-            for (number, example), answers in zip(window, found, strict=True):
-                if isinstance(answers, DataError):
-                    raise named(answers, number, example) from answers
-                yield _prediction(bundle, number, example, answers)
+            for (number, example), answer in zip(window, found, strict=True):
+                if isinstance(answer, DataError):
+                    raise named(answer, number, example) from answer
+                yield _prediction(number, example, *answer)
 
 
 @dataclass(frozen=True)
@@ -108,9 +112,14 @@ def _longest_target(bundle: Bundle) -> float:
     return math.inf
 
 
-def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering) -> list[Answers | DataError]:
+_Answer = tuple[Answers, tuple[Value, ...]] | DataError
+"""Hypotheses and what they stand for, or why there are none."""
+
+
+def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering) -> list[_Answer]:
     """Answer a window; an input that cannot be answered gets its error and leaves the others alone."""
-    found: list[Answers | DataError] = [(EMPTY,)] * len(window)
+    codec = task.bundle.codecs.target
+    found: list[_Answer] = [((EMPTY,), (codec.decode(EMPTY.tokens),))] * len(window)
     places: list[int] = []
     sources: list[NDArray[np.int32]] = []
     for place, (_, example) in enumerate(window):
@@ -122,8 +131,7 @@ def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering)
         except DataError as fault:
             found[place] = fault
     lengths = [len(tokens) for tokens in sources]
-    share = -(-sum(lengths) * task.rows // task.workers)
-    together = list(batches(lengths, min(task.section.batch_tokens, max(share, 1)), task.rows))
+    together = list(batches(lengths, _budget(task, sum(lengths)), task.rows))[::-1]  # the longest first
     requests = (
         Request(
             [sources[member] for member in batch],
@@ -136,11 +144,25 @@ def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering)
     )
     for batch, answers in zip(together, answered(requests), strict=True):
         for member, answer in zip(batch, answers, strict=True):
-            found[places[member]] = answer
+            # At once: workers go on meanwhile.
+            found[places[member]] = (
+                answer
+                if isinstance(answer, DataError)
+                else (answer, tuple(codec.decode(one.tokens) for one in answer))
+            )
     return found
 
 
-def _prediction(bundle: Bundle, number: int, example: Example, answers: Answers) -> Prediction:
+def _budget(task: _Task, tokens: int) -> int:
+    """Return the tokens of a batch: few enough that workers of one window end at about the same time."""
+    if task.workers == 1:
+        return task.section.batch_tokens
+    share = -(-tokens * task.rows // task.workers)
+    several = max(share // _BATCHES_EACH, min(share, _FEWEST_TOKENS))
+    return max(1, min(task.section.batch_tokens, several))
+
+
+def _prediction(number: int, example: Example, answers: Answers, values: tuple[Value, ...]) -> Prediction:
     if answers[0] is FAILED:
         warnings.warn(
             f"{where(number, example)}: the model computed no probabilities (not a number, or infinite); "
@@ -148,5 +170,4 @@ def _prediction(bundle: Bundle, number: int, example: Example, answers: Answers)
             RuntimeWarning,
             stacklevel=3,
         )
-    values = tuple(bundle.codecs.target.decode(answer.tokens) for answer in answers)
     return Prediction(example, values, answers)
