@@ -164,10 +164,10 @@ def _memory(axis: Axes, stores: Sequence[dict[str, float]], texts: Sequence[dict
         )
     _logarithmic(axis, [point["pairs"] for point in stores])
     axis.set_yscale("linear")
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.6 * axis.get_ylim()[1])  # room for the legend
     axis.set_title("memory: pairs")
     axis.set_ylabel("MiB resident at most")
-    axis.legend(frameon=False, loc="lower right")
+    axis.legend(frameon=False, loc="upper left")
 
 
 def _waits(axis: Axes, stores: Sequence[dict[str, float]]) -> None:
