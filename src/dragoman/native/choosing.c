@@ -10,7 +10,7 @@ static float normaliser(const float *x, long size, float *bounds) {
         *bounds = largest(x + first, end - first);
         top = *bounds > top ? *bounds : top;
     }
-    for (long i = 0; i < size; i++) sum += exp_of(x[i] - top);
+    for (long i = 0; i < size; i++) sum += exponential(x[i] - top);
     return top + logf(sum);
 }
 

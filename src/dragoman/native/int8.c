@@ -46,7 +46,7 @@ static void read_sources(const Stack *stack, const Read *read, long first, long 
                     turn(stack, row + width, read->cosines + t * waves, read->sines + t * waves);
                 }
                 half *kept = room->kept + (read->first[n] - start + t) * 2 * width;
-                narrow(row + width, 2 * width, kept);
+                halve(row + width, 2 * width, kept);
                 room->at[t] = kept;
             }
             for (long t = 0; t < steps; t++)
@@ -104,7 +104,7 @@ static void hear(const Stack *stack, const Step *step, long number, long first, 
             turn(stack, row + width, step->cosines, step->sines);
         }
         half *kept = (half *)step->past[now] + (number * step->past_rows[now] + first + r) * 2 * width;
-        narrow(row + width, 2 * width, kept);
+        halve(row + width, 2 * width, kept);
         const int32_t *slots = step->slots + (first + r) * now;
         for (long t = 0; t < now; t++)
             room->at[t] = step->past[t] + (number * step->past_rows[t] + slots[t]) * 2 * width;

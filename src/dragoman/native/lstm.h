@@ -3,10 +3,6 @@
 #pragma once
 #include "numbers.h"
 
-static inline float closed(float x) { return x < -80.0f ? -80.0f : x > 80.0f ? 80.0f : x; }
-static inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(closed(-x))); }
-static inline float hyperbolic(float x) { return 1.0f - 2.0f / (1.0f + exponential(closed(2.0f * x))); }
-
 /* gates (B, 4D): sums in, opened out. */
 void lstm_step(float *gates, const float *before, long rows, long width, float *cell, uint16_t *hidden) {
 #pragma omp parallel for schedule(static)

@@ -1,4 +1,4 @@
-/* Numbers of half the width, an exponential that compilers make vectors of, and draws that a seed says. */
+/* Numbers of half the width, an exponential and its kin that compilers make vectors of, and draws that a seed says. */
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -33,10 +33,13 @@ static inline void narrow(const float *x, long count, uint16_t *to) {
     for (; i < count; i++) to[i] = narrowed(x[i]);
 }
 
-/* e^x for x <= 88, relative error below 2e-7 (polynomial of Cephes' expf); 0 where float has no such number. */
+/* e^x, relative error below 2e-7 (polynomial of Cephes' expf); 0 where float has no such number, what is larger than
+   e^88 is e^88, what is not a number stays so. The parts of log 2 are taken off one by one: sums keep their order. */
 static inline float exponential(float x) {
+    x = x < -88.0f ? -88.0f : x;
+    x = x > 88.0f ? 88.0f : x;
     float whole = nearbyintf(x * 1.44269504f);
-    float rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    float rest = __builtin_fmaf(whole, 2.12194440e-4f, __builtin_fmaf(whole, -0.693359375f, x));
     float sum = 1.9875691500e-4f;
     sum = sum * rest + 1.3981999507e-3f;
     sum = sum * rest + 8.3334519073e-3f;
@@ -44,12 +47,14 @@ static inline float exponential(float x) {
     sum = sum * rest + 1.6666665459e-1f;
     sum = sum * rest + 5.0000001201e-1f;
     sum = sum * rest * rest + rest + 1.0f;
-    int32_t power = (int32_t)(whole < -127.0f ? -127.0f : whole);
-    uint32_t bits = (uint32_t)(power + 127) << 23;
+    uint32_t bits = (uint32_t)((int32_t)whole + 127) << 23;
     float scale;
     memcpy(&scale, &bits, 4);
     return sum * scale;
 }
+
+static inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+static inline float hyperbolic(float x) { return 1.0f - 2.0f / (1.0f + exponential(2.0f * x)); }
 
 /* SplitMix64 (Steele et al. 2014): number `counter` of the stream that this seed begins. */
 static inline uint64_t drawn(uint64_t seed, uint64_t counter) {

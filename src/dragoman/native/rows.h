@@ -2,10 +2,8 @@
 #ifndef DRAGOMAN_ROWS_H
 #define DRAGOMAN_ROWS_H
 
-#include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
+#include "numbers.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -17,28 +15,11 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* e to the x, within two units in the last place; nothing below -87. What is not a number stays so. */
-INLINE float exp_of(float x) {
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
-    float whole = rintf(x * 1.44269504f);
-    float rest = __builtin_fmaf(whole, 2.12194440e-4f, __builtin_fmaf(whole, -0.693359375f, x));
-    float sum = 1.9875691500e-4f;
-    sum = sum * rest + 1.3981999507e-3f;
-    sum = sum * rest + 8.3334519073e-3f;
-    sum = sum * rest + 4.1665795894e-2f;
-    sum = sum * rest + 1.6666665459e-1f;
-    sum = sum * rest + 5.0000001201e-1f;
-    sum = sum * rest * rest + rest + 1.0f;
-    union { int32_t bits; float value; } power = {.bits = ((int32_t)whole + 127) << 23};
-    return sum * power.value;
-}
-
 /* The error function, within 2e-7 (Abramowitz and Stegun 1964, 7.1.26). */
 INLINE float erf_of(float x) {
     float size = fabsf(x), t = 1.0f / (1.0f + 0.3275911f * size);
     float sum = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
-    return copysignf(1.0f - sum * exp_of(-size * size), x);
+    return copysignf(1.0f - sum * exponential(-size * size), x);
 }
 
 INLINE float dot(const float *a, const float *b, long size) {

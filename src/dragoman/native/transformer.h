@@ -93,7 +93,7 @@ static void after(const Stack *stack, const Norm *norm, float *x, long rows) {
 /* Keys and values are kept as float16: what limits attention is how fast they are read. */
 typedef uint16_t half;
 
-INLINE void narrow(const float *x, long size, half *out) {
+INLINE void halve(const float *x, long size, half *out) {
     const __m512 most = _mm512_set1_ps(65504.0f), least = _mm512_set1_ps(-65504.0f);
     for (long i = 0; i < size; i += 16) {
         __mmask16 real = lanes_left(size - i);
@@ -103,7 +103,7 @@ INLINE void narrow(const float *x, long size, half *out) {
     }
 }
 
-INLINE __m512 widened(const half *x, __mmask16 real) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(real, x)); }
+INLINE __m512 from_half(const half *x, __mmask16 real) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(real, x)); }
 
 /* scores [steps], filled up to whole lanes: their softmax, not yet divided by what is returned. */
 INLINE float exponentials(float *scores, long steps) {
@@ -111,7 +111,7 @@ INLINE float exponentials(float *scores, long steps) {
     float top = largest(scores, steps), sum = 0;
     for (long t = steps; t < whole; t++) scores[t] = -INFINITY;
     for (long t = 0; t < whole; t += LANES)
-        for (long l = t; l < t + LANES; l++) sum += scores[l] = scores[l] == -INFINITY ? 0 : exp_of(scores[l] - top);
+        for (long l = t; l < t + LANES; l++) sum += scores[l] = exponential(scores[l] - top);
     return sum;
 }
 
@@ -126,7 +126,7 @@ static void attend(const Stack *stack, const float *query, const half *const *ke
             for (long i = 0; i < head_width; i += 16) {
                 __mmask16 real = lanes_left(head_width - i);
                 __m512 part = _mm512_maskz_loadu_ps(real, query + from + i);
-                sum = _mm512_fmadd_ps(part, widened(keys[t] + from + i, real), sum);
+                sum = _mm512_fmadd_ps(part, from_half(keys[t] + from + i, real), sum);
             }
             scores[t] = scale * _mm512_reduce_add_ps(sum);
         }
@@ -136,7 +136,7 @@ static void attend(const Stack *stack, const float *query, const half *const *ke
             __m512 sum = _mm512_setzero_ps();
             for (long t = 0; t < steps; t++) {
                 __m512 weight = _mm512_set1_ps(scores[t] * share);
-                sum = _mm512_fmadd_ps(weight, widened(keys[t] + values + from + i, real), sum);
+                sum = _mm512_fmadd_ps(weight, from_half(keys[t] + values + from + i, real), sum);
             }
             _mm512_mask_storeu_ps(out + from + i, real, sum);
         }
@@ -165,7 +165,7 @@ static void activate(const Stack *stack, float *inner, long rows, long stride) {
                 for (long i = 0; i < size; i++) inner[i] *= 0.5f * (1.0f + erf_of(inner[i] * 0.70710678f));
                 break;
             case ACT_SWIGLU:
-                for (long i = 0; i < size; i++) inner[i] *= value[i] / (1.0f + exp_of(-inner[i]));
+                for (long i = 0; i < size; i++) inner[i] *= value[i] / (1.0f + exponential(-inner[i]));
                 break;
             case ACT_GEGLU:
                 for (long i = 0; i < size; i++) inner[i] *= value[i] * 0.5f * (1.0f + erf_of(inner[i] * 0.70710678f));
