@@ -35,6 +35,8 @@ HOMES = {  # an optional or heavy library is imported only here
     "onnx": {"exporting.onnx"},
     "pyarrow": {"data.parquet"},
     "matplotlib": {"explanation.pictures"},
+    "soundfile": {"data.audio"},
+    "soxr": {"data.audio"},
     "tensorboardX": {"training.progress"},
     "sacremoses": {"evaluation.moses"},
     "sentencepiece": {"data.subwords"},
