@@ -1,15 +1,51 @@
-"""What travels: examples, sequences, batches, hypotheses. Shapes: B batch, S steps, F features."""
+"""What travels: examples, sequences, batches, hypotheses.
+
+Shapes: B batch, S steps, T target steps, F features, V variables of a series, C known covariates, M samples of
+audio, H horizon.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-Value = str
-"""A raw source or target as the user has it. Text is a string."""
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Audio in memory: samples (M,) or (M, channels), float32 within -1 and 1, at `sample_rate_hz`."""
+
+    samples: NDArray[np.float32]
+    sample_rate_hz: int
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Numbers in order: `values` (S, V) float64 with NaN where one is missing, `names` of the V variables.
+
+    `times` (S + H,) datetime64 and `known_values` (S + H, C) float64, where there are any, go on for the H steps
+    that are to be forecast: dates, and what is known beforehand (prices, holidays). `id` names the series.
+    """
+
+    values: NDArray[np.float64]
+    names: tuple[str, ...] = ()
+    id: str = ""
+    times: NDArray[np.datetime64] | None = None
+    known_values: NDArray[np.float64] | None = None
+    known_names: tuple[str, ...] = ()
+
+
+Value = str | Recording | Series
+"""A raw source or target as the user has it.
+
+Text is a string. Audio is the path of a file, perhaps with `#t=begin,end` in seconds behind it (W3C media
+fragments), or a Recording. Numbers are a Series, or written out: a JSON list, or numbers between spaces.
+"""
 
 PAD, UNKNOWN, BOS, EOS = 0, 1, 2, 3
 """Ids of the control symbols, the same in every vocabulary."""
@@ -49,10 +85,17 @@ class Port:
 
 @dataclass(frozen=True)
 class Sequence:
-    """Padded values and lengths: tokens (B, S) int64, or frames (B, S, F) float32; lengths (B,) int64."""
+    """Padded values and lengths: tokens (B, S) int64, or frames (B, S, F) float32; lengths (B,) int64.
+
+    Of numbers: `units_BF` says what one unit of a target's frames is worth where all targets are measured alike
+    (they may be scaled each in its own way), and `ahead_BTC` stands beside a source and holds what is known of
+    the target's steps beforehand.
+    """
 
     values: Tensor
     lengths_B: Tensor
+    units_BF: Tensor | None = None
+    ahead_BTC: Tensor | None = None
 
     @property
     def mask_BS(self) -> Tensor:
@@ -62,8 +105,12 @@ class Sequence:
 
     def to(self, device: torch.device) -> Sequence:
         """Move to a device."""
+        units_BF, ahead_BTC = self.units_BF, self.ahead_BTC
         return Sequence(
-            self.values.to(device, non_blocking=True), self.lengths_B.to(device, non_blocking=True)
+            self.values.to(device, non_blocking=True),
+            self.lengths_B.to(device, non_blocking=True),
+            None if units_BF is None else units_BF.to(device, non_blocking=True),
+            None if ahead_BTC is None else ahead_BTC.to(device, non_blocking=True),
         )
 
 
@@ -95,6 +142,18 @@ class Hypothesis:
     score: float
     is_finished: bool
     reads: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """One answer in numbers: `values` (T, F) the point forecast, in the frames of the target's codec.
+
+    `samples` (number, T, F) are drawn from the model's distribution; `quantiles` maps a level to (T, F).
+    """
+
+    values: NDArray[np.float32]
+    samples: NDArray[np.float32] | None = None
+    quantiles: Mapping[float, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
