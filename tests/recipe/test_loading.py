@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.errors import RecipeError
+from dragoman.recipe.decoding import Beam
 from dragoman.recipe.loading import load_recipe, override, recipe_from
+from dragoman.recipe.metrics import Chrf, ErrorRate
 from dragoman.recipe.model import Transformer
-from dragoman.recipe.run import Adam, Beam, Chrf, ErrorRate, Training
+from dragoman.recipe.run import Adam, Training
 from dragoman.recipe.sections import Recipe
 
 

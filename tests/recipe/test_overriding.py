@@ -1,7 +1,9 @@
 import pytest
 
 from dragoman.errors import RecipeError
+from dragoman.recipe.decoding import Beam, Greedy, Sample
 from dragoman.recipe.loading import load_recipe, override, recipe_from
+from dragoman.recipe.metrics import Bleu
 from dragoman.recipe.model import (
     AdditiveAttention,
     RecurrentDecoder,
@@ -9,7 +11,7 @@ from dragoman.recipe.model import (
     ScaledDotAttention,
     TransformerEncoder,
 )
-from dragoman.recipe.run import SGD, Adam, Beam, Bleu, EarlyStopping, Greedy, Sample
+from dragoman.recipe.run import SGD, Adam, EarlyStopping
 
 
 def refused(act):

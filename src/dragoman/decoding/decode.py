@@ -7,10 +7,8 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dragoman.bundle import Bundle
+from dragoman.data.frames import Encoded
 from dragoman.decoding.batches import answering, batches, named, where, windows
 from dragoman.decoding.search import FAILED
 from dragoman.decoding.workers import Answering, Answers, Request, answering_requests
@@ -18,8 +16,8 @@ from dragoman.errors import DataError, UserError
 from dragoman.model.int8 import in_int8
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.transformer import DEFAULT_MAX_POSITIONS
+from dragoman.recipe.decoding import Beam, Decoding, Greedy, Sample
 from dragoman.recipe.model import TransformerDecoder
-from dragoman.recipe.run import Beam, Decoding, Greedy, Sample
 from dragoman.records import Example, Hypothesis, Prediction, Value
 
 _BATCHES_EACH = 6
@@ -87,7 +85,7 @@ class _Task:
 
 
 def _task(bundle: Bundle, section: Decoding, prefix: Value | None, reads: bool, workers: int) -> _Task:
-    tokens = [] if prefix is None else bundle.codecs.target.encode_prefix(prefix).tolist()
+    tokens = [] if prefix is None else bundle.codecs.text.encode_prefix(prefix).tolist()
     longest = min(section.max_length, _longest_target(bundle))
     model = _in_precision(bundle, section)
     return _Task(bundle, model, section.model_copy(update={"max_length": longest}), tokens, reads, workers)
@@ -118,10 +116,10 @@ _Answer = tuple[Answers, tuple[Value, ...]] | DataError
 
 def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering) -> list[_Answer]:
     """Answer a window; an input that cannot be answered gets its error and leaves the others alone."""
-    codec = task.bundle.codecs.target
+    codec = task.bundle.codecs.text
     found: list[_Answer] = [((EMPTY,), (codec.decode(EMPTY.tokens),))] * len(window)
     places: list[int] = []
-    sources: list[NDArray[np.int32]] = []
+    sources: list[Encoded] = []
     for place, (_, example) in enumerate(window):
         if not example.source:
             continue

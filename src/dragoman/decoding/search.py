@@ -34,7 +34,7 @@ from dragoman.decoding.sampling import Words, draw, streams, uniforms
 from dragoman.errors import UserError
 from dragoman.model.contracts import State, rows_of
 from dragoman.model.seq2seq import Seq2Seq
-from dragoman.recipe.run import Beam, Decoding, Greedy, Sample
+from dragoman.recipe.decoding import Beam, Decoding, Greedy, Sample
 from dragoman.records import BOS, EOS, Hypothesis, Sequence
 
 _LEAVING = 8
@@ -106,6 +106,7 @@ class _Front:
     rules: Rules
     streams_NK: Words
     lengths_N: Ids
+    """Steps of the memory of each source."""
     best_NM: Reals
     """Best scores of finished hypotheses, largest first; minus infinity where there are fewer."""
     finished_N: Ids
@@ -164,10 +165,10 @@ def _start(
             rows, wanted, seed = section.beam, section.nbest, 0
         case Sample():
             rows, wanted, seed = section.samples, section.samples, section.seed
-    lengths_N = source.lengths_B.cpu().numpy()
+    memory = model.encode(source)
+    lengths_N = memory.mask_NS.sum(dim=1).cpu().numpy()
     sources = len(lengths_N)
     rules = rules_for(lengths_N, section, prefixes)
-    memory = model.encode(source)
     totals_NK = np.zeros((sources, rows))
     if isinstance(section, Beam):
         totals_NK[:, 1:] = -math.inf  # all rows start alike: one is enough

@@ -14,17 +14,16 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import multiprocessing
 
-from dragoman.decoding.batches import padded
+from dragoman.data.batching import padded
+from dragoman.data.frames import Encoded
 from dragoman.decoding.search import search
 from dragoman.errors import DataError, UserError
 from dragoman.model.kernels import hold_memory
 from dragoman.model.seq2seq import Seq2Seq
-from dragoman.recipe.run import Decoding
+from dragoman.recipe.decoding import Decoding
 from dragoman.records import Hypothesis
 
 Answers = tuple[Hypothesis, ...]
@@ -34,7 +33,7 @@ Answers = tuple[Hypothesis, ...]
 class Request:
     """A batch of encoded sources, with their keys (see `search`), and what is asked of each."""
 
-    sources: Sequence[NDArray[np.int32]]
+    sources: Sequence[Encoded]
     keys: Sequence[int]
     section: Decoding
     prefix: list[int]
@@ -74,7 +73,7 @@ def answer_request(model: Seq2Seq, request: Request) -> list[Answers | DataError
         return list(
             search(
                 model,
-                padded(request.sources, next(model.parameters()).device),
+                padded(request.sources).to(next(model.parameters()).device),
                 request.section,
                 prefixes=[request.prefix] * len(request.sources),
                 keys=list(request.keys),

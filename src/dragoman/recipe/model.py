@@ -149,8 +149,24 @@ class RecurrentDecoder(Section):
         return self
 
 
+class NoDecoder(Section):
+    """None: the encoder's steps write the target (`training.objective.kind: ctc`)."""
+
+    kind: Literal["none"]
+
+    @property
+    def layers(self) -> int:
+        """No layers."""
+        return 0
+
+    @property
+    def width(self) -> int:
+        """No width."""
+        return 0
+
+
 Encoder = Annotated[RecurrentEncoder | TransformerEncoder, Field(discriminator="kind")]
-Decoder = Annotated[RecurrentDecoder | TransformerDecoder, Field(discriminator="kind")]
+Decoder = Annotated[RecurrentDecoder | TransformerDecoder | NoDecoder, Field(discriminator="kind")]
 
 
 class Model(Section):
@@ -158,6 +174,8 @@ class Model(Section):
 
     encoder: Encoder = TransformerEncoder(kind="transformer")
     decoder: Decoder = TransformerDecoder(kind="transformer")
+    frontend: Frontend | None = None
+    """Convolutions between frames (audio, numbers) and the encoder; one linear map by default."""
     source_embedding_width: int | None = Field(None, ge=1)
     """Width of source embeddings, projected where it differs from the encoder's; the encoder's by default."""
     target_embedding_width: int | None = Field(None, ge=1)
