@@ -9,12 +9,15 @@ from itertools import zip_longest
 from pathlib import Path
 
 from dragoman.data.lines import LONGEST_LINE, find_file, plain_name, read_lines
+from dragoman.data.manifests import read_manifest
 from dragoman.data.parquet import read_parquet
 from dragoman.data.rejects import Rejects
 from dragoman.data.tables import Row, read_csv, read_jsonl, read_tsv
 from dragoman.errors import DataError
-from dragoman.recipe.data import Columns, Parallel, Table
-from dragoman.records import Example, Origin
+from dragoman.recipe.columns import Columns
+from dragoman.recipe.data import Parallel, Table
+from dragoman.recipe.speech import Manifest
+from dragoman.records import Example, Origin, Value
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FORMATS = {
@@ -36,7 +39,7 @@ class _Bad(Exception):  # noqa: N818 - not an error of the program but a verdict
         self.found = found
 
 
-def read_corpus(section: Parallel | Table, folder: Path, rejects: Rejects) -> Iterator[Example]:
+def read_corpus(section: Parallel | Table | Manifest, folder: Path, rejects: Rejects) -> Iterator[Example]:
     """Stream the examples of a corpus in the order of its rows; bad rows go to `rejects`.
 
     Several references of a source come in one Example; of several, those left empty are no references. With
@@ -51,6 +54,8 @@ def read_corpus(section: Parallel | Table, folder: Path, rejects: Rejects) -> It
             examples = _parallel(names, [find_file(folder, name) for name in names], rejects)
         case Table():
             examples = _table(section, find_file(folder, section.file), rejects)
+        case Manifest():
+            examples = read_manifest(section, folder, rejects)
     return _merged(examples) if section.merge else examples
 
 
@@ -156,8 +161,8 @@ def _text(value: object, role: str) -> str:
 
 def _merged(examples: Iterator[Example]) -> Iterator[Example]:
     """Join examples of equal source into the first of them; a reference given twice counts once."""
-    firsts: dict[str, Example] = {}
-    references: dict[str, dict[str, None]] = {}
+    firsts: dict[Value, Example] = {}
+    references: dict[Value, dict[Value, None]] = {}
     for example in examples:
         firsts.setdefault(example.source, example)
         references.setdefault(example.source, {}).update(dict.fromkeys(example.targets))

@@ -62,6 +62,10 @@ class Entries(Protocol):
         """Name an entry."""
         ...
 
+    def digest(self) -> str:
+        """Return a hash of all entries."""
+        ...
+
 
 class Store:
     """Encoded and raw (source, target) pairs, read from a memory map; open it with `open_store`.
@@ -110,6 +114,10 @@ class Store:
         """Return `<name of the file>:<line>`, or the entry's number from 1 where it came from no file."""
         origin = self.origin(entry)
         return f"{Path(origin.file).name}:{origin.line}" if origin else str(range(len(self))[entry] + 1)
+
+    def digest(self) -> str:
+        """Return a hash of all arrays."""
+        return fingerprint(sorted(path for path in self.folder.iterdir() if path.suffix != ".json"), [])
 
 
 class Side(NamedTuple):

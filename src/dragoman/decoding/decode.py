@@ -13,10 +13,20 @@ from dragoman.decoding.batches import answering, batches, named, where, windows
 from dragoman.decoding.search import FAILED
 from dragoman.decoding.workers import Answering, Answers, Request, answering_requests
 from dragoman.errors import DataError, UserError
+from dragoman.model.ctc_joint import CtcJoint
 from dragoman.model.int8 import in_int8
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.transformer import DEFAULT_MAX_POSITIONS
-from dragoman.recipe.decoding import Beam, Decoding, Greedy, Sample
+from dragoman.recipe.decoding import (
+    Beam,
+    CtcBeam,
+    CtcDecoding,
+    CtcGreedy,
+    Decoding,
+    Greedy,
+    Sample,
+    TokenDecoding,
+)
 from dragoman.recipe.model import TransformerDecoder
 from dragoman.records import Example, Hypothesis, Prediction, Value
 
@@ -67,7 +77,7 @@ class _Task:
 
     bundle: Bundle
     model: Seq2Seq
-    section: Decoding
+    section: TokenDecoding | CtcDecoding
     prefix: list[int]
     reads: bool
     workers: int
@@ -76,7 +86,7 @@ class _Task:
     def rows(self) -> int:
         """Rows that one source takes in a batch."""
         match self.section:
-            case Greedy():
+            case Greedy() | CtcGreedy() | CtcBeam():
                 return 1
             case Beam():
                 return self.section.beam
@@ -84,10 +94,20 @@ class _Task:
                 return self.section.samples
 
 
-def _task(bundle: Bundle, section: Decoding, prefix: Value | None, reads: bool, workers: int) -> _Task:
+def _task(
+    bundle: Bundle, section: TokenDecoding | CtcDecoding, prefix: Value | None, reads: bool, workers: int
+) -> _Task:
+    model = _in_precision(bundle, section)
+    if isinstance(section, CtcGreedy | CtcBeam):
+        if prefix is not None:
+            raise UserError(f"`{section.method}` cannot begin answers with a prefix; greedy or beam would")
+        if reads:
+            raise UserError(f"`{section.method}` attends to nothing; greedy or beam would")
+        return _Task(bundle, model, section, [], reads, workers)
     tokens = [] if prefix is None else bundle.codecs.text.encode_prefix(prefix).tolist()
     longest = min(section.max_length, _longest_target(bundle))
-    model = _in_precision(bundle, section)
+    if isinstance(section, Greedy | Beam) and section.ctc_weight:
+        model = CtcJoint(model, section.ctc_weight).eval()
     return _Task(bundle, model, section.model_copy(update={"max_length": longest}), tokens, reads, workers)
 
 

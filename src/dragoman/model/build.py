@@ -57,7 +57,9 @@ def _encoder(section: recipe.Encoder, input_width: int) -> Encoder:
             assert_never(section)
 
 
-def _decoder(section: recipe.RecurrentDecoder | recipe.TransformerDecoder, input_width: int, memory_width: int) -> Decoder:
+def _decoder(
+    section: recipe.RecurrentDecoder | recipe.TransformerDecoder, input_width: int, memory_width: int
+) -> Decoder:
     match section:
         case recipe.RecurrentDecoder():
             return RecurrentDecoder(section, input_width, memory_width=memory_width)

@@ -83,4 +83,3 @@ def of_metrics(target: Codec, evaluation: Evaluation) -> Iterator[str]:
     for metric in evaluation.metrics:
         if isinstance(metric, ForecastError | Smape | Mase | Crps) != isinstance(target, Numbers):
             yield f"`evaluation.metrics`: `{metric.label}` does not fit `target.kind: {target.kind}`"
-

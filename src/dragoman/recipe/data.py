@@ -179,6 +179,4 @@ class Subwords(Text):
 
 
 TextSection = Characters | Bytes | Words | Subwords
-Codec = Annotated[
-    Characters | Bytes | Words | Subwords | Speech | Numbers, Field(discriminator="kind")
-]
+Codec = Annotated[Characters | Bytes | Words | Subwords | Speech | Numbers, Field(discriminator="kind")]
