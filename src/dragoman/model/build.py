@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from dragoman.errors import RecipeError
+from dragoman.model.conformer import ConformerEncoder
 from dragoman.model.contracts import Decoder, Encoder
 from dragoman.model.ctc import CtcHead
 from dragoman.model.ctc_model import CtcModel
@@ -53,6 +54,8 @@ def _encoder(section: recipe.Encoder, input_width: int) -> Encoder:
             return RecurrentEncoder(section, input_width)
         case recipe.TransformerEncoder():
             return TransformerEncoder(section, input_width)
+        case recipe.ConformerEncoder():
+            return ConformerEncoder(section, input_width)
         case _:
             assert_never(section)
 
