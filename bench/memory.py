@@ -66,7 +66,7 @@ def write(folder: Path, pairs: int, road: str) -> dict[str, float]:
 def _write_store(folder: Path, pairs: int, codecs: Any) -> None:
     from dragoman.data.codec import Codecs
     from dragoman.data.rejects import Rejects
-    from dragoman.data.store import write_store
+    from dragoman.data.store_writing import write_store
     from dragoman.records import Example, Origin
 
     lines = (folder / "pairs.tsv").read_text("utf-8").splitlines()

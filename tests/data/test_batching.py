@@ -137,7 +137,7 @@ def test_going_on_reads_nothing_of_what_came_before(small_windows):
 
         def tokens(self, entry):
             self.read.append(entry)
-            return super().tokens(entry)
+            return super().encoded(entry)
 
     store = Counting()
     batch, _ = next(plain(store).iterate(Position(3, 5, 1)))
@@ -172,7 +172,7 @@ def test_no_batch_is_over_its_budget(make, budget):
 def test_batches_hold_what_the_store_holds():
     for batch, _ in epoch_of(plain()):
         for row, name in enumerate(batch.ids):
-            for side, stored in zip((batch.source, batch.target), STORE.tokens(int(name)), strict=True):
+            for side, stored in zip((batch.source, batch.target), STORE.encoded(int(name)), strict=True):
                 length = int(side.lengths_B[row])
                 assert side.values[row, :length].tolist() == stored.tolist()
                 assert (side.values[row, length:] == PAD).all()
@@ -216,7 +216,7 @@ def test_sampling_cuts_differently_each_epoch_and_repeats():
 
 def test_without_sampling_the_store_s_tokens_come():
     for name, tokens in unpadded(cuts(sampled(sampling=False), 0)).items():
-        assert list(tokens) == SUBWORD_STORE.tokens(int(name))[0].tolist()
+        assert list(tokens) == SUBWORD_STORE.encoded(int(name))[0].tolist()
 
 
 def test_a_cut_that_grows_over_the_longest_allowed_is_not_taken():

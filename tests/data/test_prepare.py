@@ -60,7 +60,7 @@ def test_raw_files_become_codecs_a_store_and_examples(folder):
     said = []
     prepared = prepare(make(folder), None, said.append)
     assert [prepared.train.values(entry) for entry in range(60)] == list(zip(SOURCES, TARGETS, strict=True))
-    source, target = prepared.train.tokens(3)
+    source, target = prepared.train.encoded(3)
     assert prepared.codecs.source.decode(source) == SOURCES[3]
     assert prepared.codecs.target.decode(target) == TARGETS[3]
     assert [example.targets for example in prepared.dev] == [("target 1",), ("goal 1",), ("target 2",)]
@@ -79,7 +79,7 @@ def test_a_second_call_finds_what_the_first_prepared(folder, monkeypatch):
     second = prepare(make(folder, seed=5), None, said.append)
     assert found(said)
     assert second.dev == first.dev
-    assert [second.train.tokens(7)[0].tolist()] == [first.train.tokens(7)[0].tolist()]
+    assert [second.train.encoded(7)[0].tolist()] == [first.train.tokens(7)[0].tolist()]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_missing_file_is_an_error_that_names_it(folder):
     "damage",
     [
         lambda prepared: (prepared / "prepared.json").unlink(),
-        lambda prepared: (prepared / "store" / "source_tokens").write_bytes(b""),
+        lambda prepared: (prepared / "store" / "source_steps").write_bytes(b""),
         lambda prepared: (prepared / "codecs" / "target" / "codec.json").write_text("{"),
     ],
 )
@@ -276,7 +276,7 @@ def test_many_at_once_all_get_the_same(folder):
     for thread in threads:
         thread.join()
     assert faults == []
-    assert len({tuple(result.train.tokens(9)[0].tolist()) for result in results}) == 1
+    assert len({tuple(result.train.encoded(9)[0].tolist()) for result in results}) == 1
     assert len(list((folder.parent / "cache").iterdir())) == 1
 
 

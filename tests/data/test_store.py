@@ -9,7 +9,8 @@ import pytest
 from dragoman.data.codec import Codecs
 from dragoman.data.corpus import read_corpus
 from dragoman.data.rejects import Rejects
-from dragoman.data.store import fingerprint, open_store, write_store
+from dragoman.data.store import fingerprint, open_store
+from dragoman.data.store_writing import write_store
 from dragoman.errors import DataError
 from dragoman.recipe.data import Characters, Data, Parallel
 from dragoman.recipe.run import Training
@@ -63,7 +64,7 @@ def test_what_was_written_is_read(tmp_path):
         assert store.origin(2) == Origin("../x/a.de", 9)
         assert store.corpus_sizes == [3, 0, 1]
         for entry, (source, target) in enumerate(values):
-            tokens = store.tokens(entry)
+            tokens = store.encoded(entry)
             assert [each.dtype for each in tokens] == [np.int32, np.int32]
             assert tokens[0].tolist() == [*map(ord, source), EOS]
             assert tokens[1].tolist() == [*map(ord, target), EOS]
@@ -79,8 +80,8 @@ def test_small_vocabularies_take_two_bytes_a_token(tmp_path):
         store = write(
             tmp_path / str(size), [(0, Example("a\ufffe", ("b",)))], Codecs(Letters(size), Letters(size))
         )
-        assert store.tokens(0)[0].tolist() == [ord("a"), 0xFFFE, EOS]
-        sizes[size] = (tmp_path / str(size) / "source_tokens").stat().st_size
+        assert store.encoded(0)[0].tolist() == [ord("a"), 0xFFFE, EOS]
+        sizes[size] = (tmp_path / str(size) / "source_steps").stat().st_size
     assert sizes == {1 << 16: 6, (1 << 16) + 1: 12}
 
 
@@ -200,7 +201,7 @@ def test_a_store_that_is_there_is_replaced(tmp_path):
     assert first.values(3) == ("🦉", "owl")
 
 
-ARRAYS = ["source_tokens", "target_text", "source_text_offsets", "target_lengths", "lines"]
+ARRAYS = ["source_steps", "target_text", "source_text_offsets", "target_lengths", "lines"]
 
 
 @pytest.mark.parametrize("name", ARRAYS)
@@ -233,7 +234,7 @@ def test_foreign_types_and_versions_are_refused(tmp_path):
     path.write_text(json.dumps({**meta, "version": 99}))
     with pytest.raises(DataError, match="version 99, not 1"):
         open_store(tmp_path / "store")
-    meta["arrays"]["source_tokens"]["dtype"] = "|O8"
+    meta["arrays"]["source_steps"]["dtype"] = "|O8"
     path.write_text(json.dumps(meta))
     with pytest.raises(DataError, match=r"source_tokens of type '\|O8'"):
         open_store(tmp_path / "store")

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from dragoman.decoding.ctc import ctc_beam, ctc_greedy
 from dragoman.decoding.search import FAILED
-from dragoman.recipe.ctc import Ctc, CtcBeam, CtcGreedy
+from dragoman.recipe.decoding import CtcBeam, CtcGreedy
+from dragoman.recipe.objectives import Ctc
 from dragoman.records import BOS, EOS, PAD, UNKNOWN
 
 SYMBOLS = (4, 5, 6)
