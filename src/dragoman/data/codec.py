@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from dragoman.data.numbers import NumbersCodec, NumbersLearner
+from dragoman.data.number_codec import NumbersCodec, NumbersLearner
 from dragoman.data.speech import SpeechCodec, SpeechLearner
 from dragoman.data.text import CODEC_FORMAT, TextCodec
 from dragoman.data.text_learning import TextLearner, load_text_codec

@@ -1,4 +1,4 @@
-"""Parquet files as streams of rows. The only module that knows pyarrow."""
+"""Parquet files as streams of rows, or whole by columns. The only module that knows pyarrow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dragoman.data.lines import nearest
 from dragoman.data.tables import Row
@@ -35,6 +38,37 @@ def read_parquet(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
                     yield _row(number, values)
     except (arrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a complete Parquet file: {error}") from error
+
+
+def read_parquet_columns(path: Path) -> dict[str, NDArray[Any]]:
+    """Read a file whole: a column of numbers as such with NaN for null, dates as datetime64, text as objects.
+
+    Raises MissingExtra without pyarrow, DataError for a file that is damaged or empty, or where two columns
+    have one name.
+    """
+    arrow = _load("pyarrow")
+    try:
+        with _load("pyarrow.parquet").ParquetFile(path) as file:
+            table = file.read()
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a complete Parquet file: {error}") from error
+    if table.num_rows == 0 or table.num_columns == 0:
+        raise DataError(f"{path}: there are no rows in the file")
+    names = table.column_names
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: {names.count(twice)} columns are called {twice!r}; rename them")
+    return {name: _array(path, name, table.column(name)) for name in names}
+
+
+def _array(path: Path, name: str, column: Any) -> NDArray[Any]:
+    types = _load("pyarrow").types
+    if types.is_timestamp(column.type) and column.type.tz not in (None, "UTC"):
+        raise DataError(f"{path}: times of column {name!r} are in the zone {column.type.tz}; convert to UTC")
+    is_whole = types.is_integer(column.type) and column.null_count == 0
+    if types.is_floating(column.type) or types.is_decimal(column.type) or types.is_integer(column.type):
+        column = column if is_whole else column.cast("float64")
+    return np.asarray(column.to_numpy())
 
 
 def _load(module: str) -> Any:

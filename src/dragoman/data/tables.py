@@ -25,7 +25,7 @@ class Row(NamedTuple):
     found: str = ""
 
 
-class _Fields(NamedTuple):
+class Fields(NamedTuple):
     """All the fields of a row of a TSV or CSV file, or its fault."""
 
     number: int
@@ -36,14 +36,12 @@ class _Fields(NamedTuple):
 
 def read_tsv(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
     """Stream rows split at tabs; nothing quotes a tab."""
-    lines = read_lines(path)
-    rows = (_Fields(line.number, line.text.split("\t"), line.fault, line.text) for line in lines)
-    return _pick(path, rows, wanted)
+    return _pick(path, tsv_fields(path), wanted)
 
 
 def read_csv(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
     """Stream comma-separated rows (RFC 4180): quoted fields may hold commas, quotes and line feeds."""
-    return _pick(path, _csv_rows(_Rewinding(read_lines(path, keep_return=True))), wanted)
+    return _pick(path, csv_fields(path), wanted)
 
 
 def read_jsonl(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
@@ -56,13 +54,26 @@ def read_jsonl(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
     return (_json_row(line, keys) for line in read_lines(path))
 
 
-def _pick(path: Path, rows: Iterator[_Fields], wanted: Sequence[Column]) -> Iterator[Row]:
+def tsv_fields(path: Path) -> Iterator[Fields]:
+    """Stream the rows of `read_tsv` with all their fields, a header among them."""
+    lines = read_lines(path)
+    return (Fields(line.number, line.text.split("\t"), line.fault, line.text) for line in lines)
+
+
+def csv_fields(path: Path) -> Iterator[Fields]:
+    """Stream the rows of `read_csv` with all their fields, a header among them."""
+    lines = _Rewinding(read_lines(path, keep_return=True))
+    while line := lines.take():
+        yield _csv_row(line, lines)
+
+
+def _pick(path: Path, rows: Iterator[Fields], wanted: Sequence[Column]) -> Iterator[Row]:
     """Choose the wanted columns of each row; the first line is a header if any of them is a name."""
     if any(isinstance(column, str) for column in wanted):
         header = next(rows)
         if header.fault:
             raise DataError(f"{path}:1: the header cannot be read: {header.fault}")
-        numbers = [_number(path, column, header.fields) for column in wanted]
+        numbers = [column_number(path, column, header.fields) for column in wanted]
     else:
         numbers = [int(column) for column in wanted]
     needed = max(numbers) + 1
@@ -79,7 +90,8 @@ def _pick(path: Path, rows: Iterator[_Fields], wanted: Sequence[Column]) -> Iter
         raise DataError(f"{path}: there is a header and nothing below it")
 
 
-def _number(path: Path, column: Column, header: list[str]) -> int:
+def column_number(path: Path, column: Column, header: Sequence[str]) -> int:
+    """Find a column by its name, or by its number from 0; DataError where it is not in the header."""
     if isinstance(column, int):
         if column >= len(header):
             raise DataError(f"{path}: no column {column}; the header has {len(header)}, counted from 0")
@@ -112,13 +124,11 @@ class _Rewinding:
         self._returned.extendleft(reversed(lines))
 
 
-def _csv_rows(lines: _Rewinding) -> Iterator[_Fields]:
-    while line := lines.take():
-        yield _csv_row(line, lines)
-
-
-def _csv_row(first: Line, lines: _Rewinding) -> _Fields:
+def _csv_row(first: Line, lines: _Rewinding) -> Fields:
     """Read on until the quotes are closed."""
+    if '"' not in first.text:
+        fields = first.text.removesuffix("\r").split(",")
+        return Fields(first.number, fields, first.fault, first.text)
     record = _Record()
     taken: list[Line] = []
     length = 0
@@ -127,18 +137,18 @@ def _csv_row(first: Line, lines: _Rewinding) -> _Fields:
         taken.append(line)
         length += len(line.text) + 1
         if line.fault == "line too long":
-            return _Fields(first.number, [], line.fault, line.text)
+            return Fields(first.number, [], line.fault, line.text)
         try:
             is_complete = record.feed(line.text)
         except ValueError as error:
-            return _Fields(first.number, [], "bad quoting", f"{error}: {first.text}")
+            return Fields(first.number, [], "bad quoting", f"{error}: {first.text}")
         if is_complete:
             fault = next((part.fault for part in taken if part.fault), "")
-            return _Fields(first.number, record.fields, fault, "\n".join(part.text for part in taken))
+            return Fields(first.number, record.fields, fault, "\n".join(part.text for part in taken))
         line = lines.take()
     # One stray quote must not swallow the rows after it: they are read again as rows of their own.
     lines.put_back(taken[1:] if line is None else [*taken[1:], line])
-    return _Fields(first.number, [], "bad quoting", f"a quote that is never closed: {first.text}")
+    return Fields(first.number, [], "bad quoting", f"a quote that is never closed: {first.text}")
 
 
 class _Record:
