@@ -6,10 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from dragoman.recipe.section import Section, refuse
+from dragoman.recipe.section import Columns, Section, refuse
 
-Column = Annotated[int, Field(ge=0)] | str
-Columns = Column | tuple[Column, ...]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 

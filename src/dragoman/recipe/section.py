@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+Column = Annotated[int, Field(ge=0)] | str
+"""A column of a table: its number from 0, or its name."""
+Columns = Column | tuple[Column, ...]
 
 
 class Section(BaseModel):
