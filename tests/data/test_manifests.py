@@ -72,8 +72,10 @@ class TestTables:
         assert pairs(folder, manifest="a.tsv", begin=1)[0] == ("a.wav#t=0.5", "x")
 
     def test_a_name_that_is_a_clip(self, folder):
-        write(folder, a__tsv="file\ttext\na.wav#t=1,2\tx\n")
-        assert pairs(folder, manifest="a.tsv") == [("a.wav#t=1,2", "x")]
+        write(folder, a__tsv="file\ttext\na.wav#t=1,2\tx\na.wav#t=2,1\ty\n")
+        rejects = Rejects()
+        assert pairs(folder, rejects, manifest="a.tsv") == [("a.wav#t=1,2", "x")]
+        assert rejects.counts == {"bad duration": 1}
 
     def test_json_lines_and_compression(self, folder):
         rows = json_lines(
@@ -116,10 +118,11 @@ class TestTables:
                 {"file": "a.wav", "text": "x"},
                 {"file": "a.wav", "from": None, "text": "x"},
                 {"file": "a\0.wav", "from": 1, "text": "x"},
+                {"file": "a" * 5000, "from": 1, "text": "x"},
             ),
         )
         rows, accepted = rejected(folder, manifest="a.jsonl", begin="from")
-        kinds = ["not text", "bad begin", "bad begin", "missing key", "", "NUL character"]
+        kinds = ["not text", "bad begin", "bad begin", "missing key", "", "NUL character", "missing audio"]
         assert [(kind, line) for kind, _, line in rows] == [(k, n) for n, k in enumerate(kinds, 1) if k]
         assert accepted == [("a.wav", "x")]
 

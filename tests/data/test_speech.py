@@ -78,7 +78,7 @@ class TestEncoding:
     @pytest.mark.parametrize(
         ("value", "message"),
         [
-            ("nowhere.wav", r"nowhere\.wav: not found"),
+            ("nowhere.wav", r"nowhere\.wav: there is no such file"),
             (recording(seconds=6), "too long: 6.0 seconds, `max_seconds` is 5"),
             (recording(seconds=0.05), "too short"),
             (Series(np.zeros((3, 1))), "expected the path of a sound file or a Recording, found Series"),
@@ -116,7 +116,7 @@ class TestLearning:
 
     def test_nothing_to_learn_from(self):
         section = speech(normalise="global")
-        with pytest.raises(DataError, match=r"no clip to learn from: .*nowhere\.wav: not found"):
+        with pytest.raises(DataError, match=r"no clip to learn from: .*nowhere\.wav: there is no such file"):
             codec_of(section, ["nowhere.wav"])
         with pytest.raises(DataError, match="no clip to learn from: there is none"):
             codec_of(section)

@@ -14,6 +14,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dragoman.data.rejects import shorten
 from dragoman.errors import DataError, MissingExtra
 from dragoman.records import Recording
 
@@ -84,6 +85,14 @@ def read_audio(
         where = "recording" if isinstance(value, Recording) else value
         raise DataError(f"{where}: has samples that are no numbers (NaN or infinite); write it anew")
     return _resampled(samples_M, rate_hz, sample_rate_hz)
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a file is there: a folder is none, and a name that no file can have is nobody's."""
+    try:
+        return path.is_file()
+    except OSError:  # too long, or in a folder that is closed to us
+        return False
 
 
 def at_speed(samples_M: NDArray[np.float32], sample_rate_hz: int, speed: float) -> NDArray[np.float32]:
@@ -163,7 +172,7 @@ def _open(value: str) -> Any:
     if name.rstrip().endswith("|"):
         raise DataError(f"{name}: is a command, and commands are never run; write its output to a sound file")
     path = Path(name)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(_not_found(value, path))
     if path.stat().st_size == 0:
         raise DataError(f"{name}: the file is empty")
@@ -183,13 +192,12 @@ def _open(value: str) -> Any:
 
 
 def _not_found(value: str, path: Path) -> str:
-    if path.is_dir():
-        return f"{path}: is a folder, not a sound file"
-    if str(path) != value and Path(value).is_file():
+    """Say what is there instead, if anything is."""
+    if str(path) != value and is_file(Path(value)):
         return f"{value}: ends like a clip of {path}, which is not there; the whole file is {value}#t=0"
     if "#t=" in str(path):
         return f"{path}: not found; a clip is written #t=BEGIN,END in seconds, for instance #t=1.5,2"
-    return f"{path}: not found, or not a file"
+    return f"{shorten(str(path))}: there is no such file"
 
 
 def _check_header(file: Any, path: Path) -> None:
@@ -243,8 +251,8 @@ def _span(file: Any, value: str) -> tuple[int, int]:
     seconds = file.frames / file.samplerate
     first = round(clip.begin * file.samplerate)
     last = file.frames if clip.end is None else round(clip.end * file.samplerate)
-    if clip.end is not None and clip.end <= clip.begin:
-        raise DataError(f"{value}: the clip ends before it begins")
+    if last <= first and clip.end is not None:
+        raise DataError(f"{value}: the clip has no samples: it ends where it begins, or before")
     if first >= file.frames or last > file.frames + END_TOLERANCE_SECONDS * file.samplerate:
         raise DataError(f"{value}: the clip lies beyond the end: the file has {seconds:.3f} seconds")
     return first, min(last, file.frames)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dragoman.data.audio import END_TOLERANCE_SECONDS, Clip, clip_of, parts_of, seconds_of
+from dragoman.data.audio import END_TOLERANCE_SECONDS, Clip, clip_of, is_file, parts_of, seconds_of
 from dragoman.data.lines import find_file, nearest, plain_name, read_lines
 from dragoman.data.rejects import Rejects
 from dragoman.data.rows import BadRow, columns_of, references_of, text_of
@@ -119,8 +119,10 @@ class _SoundFiles:
             raise BadRow("empty source", repr(clip.path))
         if clip.path.rstrip().endswith("|"):
             raise BadRow("a command", f"{clip.path}: commands are never run; write its output to a file")
+        if clip.end is not None and clip.end <= clip.begin:
+            raise BadRow("bad duration", f"{clip.begin:g} to {clip.end:g} of {clip.path}")
         path = self._folder / clip.path
-        if not path.is_file():
+        if not is_file(path):
             self.first_missing = self.first_missing or str(path)
             raise BadRow("missing audio", f"{path}{self._suggest(path)}")
         if clip.begin or clip.end is not None:
@@ -200,8 +202,6 @@ def _clip(name: str, begin: object, duration: object) -> Clip:
     if begin is None and duration is None:
         return parts_of(name)
     begin_seconds, length = _seconds(begin, "begin") or 0.0, _seconds(duration, "duration")
-    if length is not None and length <= 0:
-        raise BadRow("bad duration", f"{duration!r} of {name}")
     return Clip(name, begin_seconds, None if length is None else begin_seconds + length)
 
 
@@ -275,6 +275,4 @@ def _segment(rest: str, recordings: dict[str, _Entry]) -> Clip:
         raise BadRow("no audio", f"the recording {name!r} does not stand in `wav.scp`")
     begin_seconds = _seconds(begin, "begin") or 0.0
     end_seconds = None if end in _TO_THE_END else _seconds(end, "end")
-    if end_seconds is not None and end_seconds <= begin_seconds:
-        raise BadRow("bad duration", f"{begin} to {end} of {name}")
     return Clip(recordings[name].rest, begin_seconds, end_seconds)

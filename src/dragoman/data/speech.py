@@ -59,11 +59,11 @@ class SpeechCodec:
 
         Raises DataError for what cannot be read.
         """
-        return self._frames(self._samples(value))
+        return self._frames(_samples(self.section, value))
 
     def encode_variants(self, value: Value) -> list[NDArray[np.float32]]:
         """Return what `encode` does at each of the section's speeds, in their order."""
-        samples_M = self._samples(value)
+        samples_M = _samples(self.section, value)
         rate_hz = self.section.sample_rate_hz
         return [self._frames(at_speed(samples_M, rate_hz, speed)) for speed in self.section.speeds]
 
@@ -100,12 +100,6 @@ class SpeechCodec:
         }
         text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
         (folder / "codec.json").write_text(text, encoding="utf-8")
-
-    def _samples(self, value: Value) -> NDArray[np.float32]:
-        section = self.section
-        if not isinstance(value, str | Recording):
-            raise DataError(f"expected the path of a sound file or a Recording, found {type(value).__name__}")
-        return read_audio(value, section.sample_rate_hz, section.min_seconds, section.max_seconds)
 
     def _frames(self, samples_M: NDArray[np.float32]) -> NDArray[np.float32]:
         frames_SF = _log_mel(self.log_mel, samples_M)
@@ -150,7 +144,7 @@ class SpeechLearner:
         fault: DataError | None = None
         for value in self._values:
             try:
-                frames_SF = _log_mel(plain.log_mel, plain._samples(value)).astype(np.float64)
+                frames_SF = _log_mel(plain.log_mel, _samples(self._section, value)).astype(np.float64)
             except DataError as error:
                 fault = fault or error
                 continue
@@ -162,6 +156,12 @@ class SpeechLearner:
         mean_F = sum_F / steps
         deviation_F = np.sqrt(np.maximum(squares_F / steps - np.square(mean_F), _LEAST_DEVIATION**2))
         return SpeechCodec(self._section, mean_F, deviation_F)
+
+
+def _samples(section: Speech, value: Value) -> NDArray[np.float32]:
+    if not isinstance(value, str | Recording):
+        raise DataError(f"expected the path of a sound file or a Recording, found {type(value).__name__}")
+    return read_audio(value, section.sample_rate_hz, section.min_seconds, section.max_seconds)
 
 
 def _log_mel(log_mel: LogMel, samples_M: NDArray[np.float32]) -> NDArray[np.float32]:
