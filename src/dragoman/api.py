@@ -23,11 +23,11 @@ from dragoman.evaluation.evaluate import evaluate as evaluate_examples
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.loading import load_recipe, override
 from dragoman.recipe.sections import Recipe
-from dragoman.records import Example, Prediction
+from dragoman.records import Example, Prediction, Value
 from dragoman.training.train import train as train_recipe
 
 Device = Literal["auto", "cpu", "cuda"]
-Given = str | Example
+Given = Value | Example
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Bundle(bundles.Bundle):
 
     def predict(
         self, sources: Iterable[Given], *overrides: str, prefix: str | None = None, workers: int = 1
-    ) -> list[str]:
+    ) -> list[Value]:
         """Return the best answer to each source, in order.
 
         `prefix` is what every answer must begin with. Several `workers` are processes that answer many

@@ -19,7 +19,7 @@ from dragoman.errors import DataError, RecipeError, UserError
 
 if TYPE_CHECKING:
     from dragoman.recipe.data import Parallel, Table
-    from dragoman.records import Example, Prediction
+    from dragoman.records import Example, Prediction, Value
 
 OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
 """What tells `decoding.beam=3` from the name of a file."""
@@ -367,9 +367,11 @@ def _print_prediction(prediction: Prediction, as_json: bool, several: bool) -> N
         _print(_one_line(prediction.values[0]))
 
 
-def _one_line(value: str) -> str:
+def _one_line(value: Value) -> str:
     """Keep one answer on one line: line feeds inside become spaces."""
-    return value.replace("\n", " ")
+    from dragoman.records import text_of
+
+    return text_of(value).replace("\n", " ")
 
 
 def _print_json(row: dict[str, Any]) -> None:

@@ -158,7 +158,8 @@ def test_the_project_speaks_of_itself_only():
         *PACKAGE.rglob("*.py"),
         *(ROOT / "docs").rglob("*.md"),
         *ROOT.glob("*.md"),
-        *ROOT.glob("recipes/*"),
+        *ROOT.glob("recipes/**/*.yaml"),
+        *ROOT.glob("recipes/**/*.py"),
     ]:
         found = words.search(path.read_text("utf-8"))
         assert not found, f"{path}: {found and found.group()}"

@@ -308,8 +308,8 @@ def padded(rows: Sequence[Encoded]) -> Padded:
             _ahead(ahead) if ahead else None,
         )
     ids = np.full((len(rows), longest), PAD, dtype=np.int64)
-    for place, row in zip(ids, rows, strict=True):
-        place[: len(row)] = row
+    for place, tokens in zip(ids, rows, strict=True):
+        place[: len(tokens)] = tokens
     return Padded(torch.from_numpy(ids), lengths)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from dragoman.data.number_codec import NumbersCodec, NumbersLearner
+from dragoman.data.number_codec import NumbersCodec, NumbersLearner, codec_from_json
 from dragoman.data.speech import SpeechCodec, SpeechLearner
 from dragoman.data.text import CODEC_FORMAT, TextCodec
 from dragoman.data.text_learning import TextLearner, load_text_codec
@@ -29,6 +29,7 @@ value; `encode(value, seed, source)`, ids that end with EOS or Frames, where a s
 `source` is the source of a target, for scales that depend on it; `save(folder)`. They raise DataError for a
 value that they cannot take.
 """
+_SECTION: TypeAdapter[CodecSection] = TypeAdapter(CodecSection)
 Learner = TextLearner | SpeechLearner | NumbersLearner
 """Hears values one by one (`hear`) and becomes a codec (`learnt`)."""
 
@@ -106,12 +107,13 @@ def load_codec(folder: Path) -> Codec:
     if found != CODEC_FORMAT:
         raise DataError(f"{path}: expected a codec of format {CODEC_FORMAT}, found {found!r}")
     try:
-        section: CodecSection = TypeAdapter[CodecSection](CodecSection).validate_python(content["codec"])
+        # Through JSON, where a list stands for a tuple.
+        section = _SECTION.validate_json(json.dumps(content["codec"]))
         match section:
             case Speech():
                 return SpeechCodec.load(section, content)
             case Numbers():
-                return NumbersCodec.load(section, content)
+                return codec_from_json(content)
             case _:
                 return load_text_codec(section, content, folder)
     except (KeyError, OSError, TypeError, ValueError, ValidationError, DataError) as error:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
-from dragoman.data.lines import LONGEST_LINE, find_file, plain_name, read_lines
+from dragoman.data.lines import find_file, plain_name, read_lines
 from dragoman.data.manifests import read_manifest
 from dragoman.data.parquet import read_parquet
 from dragoman.data.rejects import Rejects
+from dragoman.data.rows import BadRow, references_of, text_of
 from dragoman.data.tables import Row, read_csv, read_jsonl, read_tsv
 from dragoman.errors import DataError
-from dragoman.recipe.columns import Columns
+from dragoman.recipe.columns import columns_of
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.speech import Manifest
 from dragoman.records import Example, Origin, Value
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _FORMATS = {
     ".tsv": "tsv",
     ".tab": "tsv",
@@ -28,15 +27,6 @@ _FORMATS = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-
-
-class _Bad(Exception):  # noqa: N818 - not an error of the program but a verdict on a row
-    """A row that is no example: its kind and what was found."""
-
-    def __init__(self, kind: str, found: str) -> None:
-        super().__init__(kind, found)
-        self.kind = kind
-        self.found = found
 
 
 def read_corpus(section: Parallel | Table | Manifest, folder: Path, rejects: Rejects) -> Iterator[Example]:
@@ -87,7 +77,7 @@ def _unequal(paths: list[Path], counts: list[int]) -> DataError:
 
 
 def _table(section: Table, path: Path, rejects: Rejects) -> Iterator[Example]:
-    sources, targets = _each(section.source), _each(section.target)
+    sources, targets = columns_of(section.source), columns_of(section.target)
     for row in _rows(section, path, (*sources, *targets)):
         origin = Origin(section.file, row.number)
         if row.fault:
@@ -116,47 +106,19 @@ def _rows(section: Table, path: Path, wanted: Sequence[int | str]) -> Iterator[R
             )
 
 
-def _each(columns: Columns) -> tuple[int | str, ...]:
-    return columns if isinstance(columns, tuple) else (columns,)
-
-
 def _example(
     origin: Origin, path: Path, values: Sequence[object], sources: int, rejects: Rejects
 ) -> Example | None:
     """Make the example of a row whose first values are its source; None where the row is bad."""
     try:
-        source = "\t".join(_text(value, "the source") for value in values[:sources])
+        source = "\t".join(text_of(value, "the source") for value in values[:sources])
         if not source.strip():
-            raise _Bad("empty source", repr(source))
-        targets = [text for value in values[sources:] for text in _references(value)]
-        references = tuple(text for text in targets if text.strip())
-        if not references:
-            raise _Bad("empty target", f"{' | '.join(targets)!r} for {source!r}")
-    except _Bad as bad:
+            raise BadRow("empty source", repr(source))
+        references = references_of(values[sources:], source)
+    except BadRow as bad:
         rejects.add(bad.kind, origin, bad.found)
         return None
     return Example(source, references, f"{path.name}:{origin.line}", origin)
-
-
-def _references(value: object) -> list[str]:
-    """Return the references in one value: a list, which JSON and Parquet can hold, has several."""
-    values = value if isinstance(value, list) else [value]
-    return [_text(each, "the target") for each in values]
-
-
-def _text(value: object, role: str) -> str:
-    """Check one value; a null is an empty text."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise _Bad("not text", f"{value!r} as {role}")
-    if len(value) > LONGEST_LINE:
-        raise _Bad("line too long", value)
-    if "\0" in value:
-        raise _Bad("NUL character", repr(value))
-    if not value.isascii() and _SURROGATE.search(value):
-        raise _Bad("bad utf-8", repr(value))
-    return value
 
 
 def _merged(examples: Iterator[Example]) -> Iterator[Example]:

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dragoman.data.audio import parts_of
 from dragoman.data.codec import Codec, Codecs, learn_codecs, load_codec
 from dragoman.data.corpus import read_corpus
-from dragoman.data.audio import parts_of
 from dragoman.data.lines import find_file
 from dragoman.data.manifests import manifest_files
 from dragoman.data.rejects import Rejects
-from dragoman.data.splitting import side_of
 from dragoman.data.series_entries import is_of_series, read_scored_windows, read_training_windows
+from dragoman.data.splitting import side_of
 from dragoman.data.store import Entries, Store, fingerprint, open_store
 from dragoman.data.store_writing import write_store
 from dragoman.data.subwords import LIBRARY_VERSION
@@ -169,6 +169,7 @@ def _usable(
 
 
 def _encodes(example: Example, codecs: Codecs, rejects: Rejects) -> bool:
+    sides: list[tuple[str, Codec, Value, Value | None]]
     sides = [("source", codecs.source, example.source, None)]
     sides += [("target", codecs.target, target, example.source) for target in example.targets]
     for side, codec, value, source in sides:

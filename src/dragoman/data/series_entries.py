@@ -1,4 +1,4 @@
-"""Windows of series as training entries and as examples to score: encoded when asked for, nothing is stored."""
+"""Windows of series as training entries and as examples to score, encoded when they are asked for."""
 
 from __future__ import annotations
 

@@ -99,7 +99,8 @@ class Store:
         self, entries: NDArray[np.int64], variants: NDArray[np.int64]
     ) -> NDArray[np.int32]:
         """Count the steps of sources in the given variants."""
-        return self._source.lengths[entries * self.variants + variants]
+        lengths: NDArray[np.int32] = self._source.lengths[entries * self.variants + variants]
+        return lengths
 
     def values(self, entry: int) -> tuple[str, str]:
         """Return the raw source and target as text."""

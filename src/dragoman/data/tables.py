@@ -44,14 +44,15 @@ def read_csv(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
     return _pick(path, csv_fields(path), wanted)
 
 
-def read_jsonl(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
-    """Stream one JSON object a line; `a.b` is the key `a.b`, or else the key `b` of the object under `a`."""
+def read_jsonl(path: Path, wanted: Sequence[Column], optional: Sequence[str] = ()) -> Iterator[Row]:
+    """Stream one JSON object a line; `a.b` is the key `a.b`, or else the key `b` of the object under `a`.
+
+    Of the wanted keys, those that are `optional` may be missing, which gives None. Numbers come as float.
+    """
     keys = [name for name in wanted if isinstance(name, str)]
     if len(keys) < len(wanted):
-        raise DataError(
-            f"{path}: JSON lines have named keys, no numbered columns; name `source` and `target`"
-        )
-    return (_json_row(line, keys) for line in read_lines(path))
+        raise DataError(f"{path}: JSON lines have named keys, no numbered columns; name them all")
+    return (_json_row(line, keys, optional) for line in read_lines(path))
 
 
 def tsv_fields(path: Path) -> Iterator[Fields]:
@@ -194,21 +195,24 @@ class _Record:
         return text.end() + 1
 
 
-def _json_row(line: Line, keys: Sequence[str]) -> Row:
+def _json_row(line: Line, keys: Sequence[str], optional: Sequence[str]) -> Row:
     if line.fault:
         return Row(line.number, (), line.fault, line.text)
     try:
-        # Numbers are never wanted, and very long ones are refused by int().
+        # Whole numbers are never wanted, and very long ones are refused by int().
         row = json.loads(line.text, parse_int=float)
     except (ValueError, RecursionError) as error:
         return Row(line.number, (), "bad json", f"{error}: {line.text}")
     if not isinstance(row, dict):
         return Row(line.number, (), "bad json", f"not an object: {line.text}")
-    values = []
+    values: list[object] = []
     for key in keys:
         try:
             values.append(_value(row, key))
         except KeyError:
+            if key in optional:
+                values.append(None)
+                continue
             return Row(line.number, (), "missing key", f"no {key!r}{nearest(key, row)} in {line.text}")
     return Row(line.number, values)
 

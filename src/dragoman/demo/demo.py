@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from dragoman.api import Bundle, read_examples, train
+from dragoman.data.text import TextCodec
 from dragoman.demo.dates import WrittenDate, written_dates
 from dragoman.errors import MissingExtra
 from dragoman.evaluation.evaluate import Report, format_scores, scores_by, write_report
 from dragoman.explanation.pictures import attention_picture, learning_curve
 from dragoman.recipe.loading import load_recipe
+from dragoman.records import text_of
 
 TRAIN_DATES, DEV_DATES, TEST_DATES = 40_000, 1_000, 2_000
 CORPUS_SEED = 20210303
@@ -103,7 +105,7 @@ def _by_language(bundle: Bundle, report: Report, languages: dict[str, str]) -> R
     for heading in ("language", "dates", "exact match %", "95% interval"):
         table.add_column(heading, justify="left" if heading == "language" else "right")
     metric = bundle.recipe.evaluation.metrics[0]
-    rows = scores_by(report, lambda p: languages[p.example.source], metric, bundle.recipe.evaluation)
+    rows = scores_by(report, lambda p: languages[text_of(p.example.source)], metric, bundle.recipe.evaluation)
     for language, (count, score) in sorted(rows.items()):
         table.add_row(language, str(count), f"{score.value:.1f}", f"{score.low:.1f} to {score.high:.1f}")
     return table
@@ -117,8 +119,10 @@ def _draw(bundle: Bundle, run: Path, console: Console) -> None:
         prediction = next(bundle.predictions([TRIED[1]], reads=True))
         best = prediction.hypotheses[0]
         assert best.reads is not None, "the demo's decoder attends"
-        source = bundle.codecs.source.pieces(bundle.codecs.source.encode(TRIED[1]).tolist())
-        target = bundle.codecs.target.pieces(list(best.tokens))
+        codec = bundle.codecs.source
+        assert isinstance(codec, TextCodec), "the demo reads text"
+        source = codec.pieces(codec.encode(TRIED[1]).tolist())
+        target = bundle.codecs.text.pieces(list(best.tokens))
         attention_picture(best.reads, source, target, pictures / "attention.png")
         console.print(f"pictures: {pictures / 'learning_curve.png'}, {pictures / 'attention.png'}")
     except MissingExtra as error:

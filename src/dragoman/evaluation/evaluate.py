@@ -20,7 +20,7 @@ from dragoman.model.kernels import compute
 from dragoman.model.objectives import objective_loss, plain
 from dragoman.recipe.decoding import Decoding
 from dragoman.recipe.metrics import Evaluation, Metric
-from dragoman.records import Example, Prediction
+from dragoman.records import Example, Prediction, Value, text_of
 
 SCORES = "scores.json"
 PREDICTIONS = "predictions.jsonl"
@@ -38,7 +38,7 @@ class Report:
     loss: float | None
     examples: int
     predictions: tuple[Prediction, ...]
-    references: tuple[tuple[str, ...], ...]
+    references: tuple[tuple[Value, ...], ...]
     tokens: int
     decoding: Decoding
     evaluation: Evaluation
@@ -70,8 +70,7 @@ def evaluate(
     loss, tokens = _loss(bundle, examples, decoding.batch_tokens)
     predictions = tuple(decode(bundle, examples, decoding, workers=workers))
     references = tuple(_references(bundle, example, evaluation) for example in examples)
-    answers = [prediction.values[0] for prediction in predictions]
-    scores = tuple(measure(metric, answers, references, evaluation) for metric in evaluation.metrics)
+    scores = tuple(_score(metric, predictions, references, evaluation) for metric in evaluation.metrics)
     return Report(scores, loss, len(examples), predictions, references, tokens, decoding, evaluation)
 
 
@@ -86,7 +85,17 @@ def _refuse_bare(examples: Sequence[Example]) -> None:
         )
 
 
-def _references(bundle: Bundle, example: Example, evaluation: Evaluation) -> tuple[str, ...]:
+def _score(
+    metric: Metric,
+    predictions: Sequence[Prediction],
+    references: Sequence[Sequence[Value]],
+    evaluation: Evaluation,
+) -> Score:
+    answers = [text_of(prediction.values[0]) for prediction in predictions]
+    return measure(metric, answers, [[text_of(each) for each in given] for given in references], evaluation)
+
+
+def _references(bundle: Bundle, example: Example, evaluation: Evaluation) -> tuple[Value, ...]:
     if evaluation.references == "raw":
         return example.targets
     return tuple(bundle.codecs.target.normalise(target) for target in example.targets)
@@ -154,7 +163,7 @@ def write_report(report: Report, folder: Path) -> None:
     _write(folder / SCORES, json.dumps(summary(report), indent=2, ensure_ascii=False) + "\n")
 
 
-def _row(prediction: Prediction, references: tuple[str, ...]) -> dict[str, object]:
+def _row(prediction: Prediction, references: tuple[Value, ...]) -> dict[str, object]:
     hypotheses = prediction.hypotheses
     return {
         "id": prediction.example.id,
@@ -205,9 +214,9 @@ def scores_by(
     section = evaluation or report.evaluation
     groups = {}
     for name, numbers in sorted(members.items()):
-        answers = [report.predictions[number].values[0] for number in numbers]
+        predictions = [report.predictions[number] for number in numbers]
         references = [report.references[number] for number in numbers]
-        groups[name] = Group(len(numbers), measure(metric, answers, references, section))
+        groups[name] = Group(len(numbers), _score(metric, predictions, references, section))
     return groups
 
 

@@ -17,7 +17,7 @@ from dragoman import __version__
 from dragoman.errors import DataError
 from dragoman.evaluation.metrics import Score
 from dragoman.evaluation.significance import interval
-from dragoman.recipe.run import Evaluation
+from dragoman.recipe.metrics import Evaluation
 from dragoman.recipe.series import Crps, ForecastError, ForecastMetric, Mase, Smape
 
 Numbers = NDArray[np.float64]

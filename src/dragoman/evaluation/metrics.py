@@ -23,7 +23,17 @@ from dragoman.errors import DataError
 from dragoman.evaluation.moses import moses_signature, moses_tokenizer
 from dragoman.evaluation.rouge import rouge
 from dragoman.evaluation.significance import interval, wilson_interval
-from dragoman.recipe.metrics import Bleu, Chrf, ErrorRate, Evaluation, ExactMatch, Metric, Rouge, Ter
+from dragoman.recipe.metrics import (
+    Bleu,
+    Chrf,
+    ErrorRate,
+    Evaluation,
+    ExactMatch,
+    Metric,
+    Rouge,
+    Ter,
+    TextMetric,
+)
 
 Rows = NDArray[np.float64]
 References = Sequence[Sequence[str]]
@@ -51,7 +61,7 @@ class _Statistics:
     signature: str
 
 
-def measure(metric: Metric, answers: Sequence[str], references: References, section: Evaluation) -> Score:
+def measure(metric: TextMetric, answers: Sequence[str], references: References, section: Evaluation) -> Score:
     """Score answers against one or more references each, with an interval.
 
     It is a bootstrap interval (Koehn 2004), and Wilson's for exact match (Wilson 1927).
@@ -77,10 +87,10 @@ def measure(metric: Metric, answers: Sequence[str], references: References, sect
 
 def higher_is_better(metric: Metric) -> bool:
     """Say which way a metric improves: error rates fall."""
-    return not isinstance(metric, Ter | ErrorRate)
+    return isinstance(metric, Bleu | Chrf | ExactMatch | Rouge)
 
 
-def _statistics(metric: Metric, answers: Sequence[str], references: References) -> _Statistics:
+def _statistics(metric: TextMetric, answers: Sequence[str], references: References) -> _Statistics:
     match metric:
         case Bleu(tokenize="moses", language=str(language)):
             return _moses_bleu(metric.lowercase, language, answers, references)

@@ -70,7 +70,7 @@ class CtcJoint(Seq2Seq):
                 "(`training.objective.ctc_weight`); this one was not: set it to 0"
             )
         self.model = model
-        self.ctc_head = model.ctc_head
+        self.ctc_head: CtcHead = model.ctc_head
         self.ctc_weight = ctc_weight
         self.source_port = model.source_port
         self.target_port = model.target_port

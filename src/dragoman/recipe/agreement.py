@@ -36,7 +36,7 @@ def _of_series(data: Data, are_series: list[bool], source: Codec, target: Codec)
     if data.windows is not None and not any(are_series):
         yield "`data.windows` has no effect without `series`"
     if any(are_series) and (data.held_out_dev or data.held_out_test):
-        yield "series are split by time: say `part` for `train`, `dev` and `test`, nothing is held out by chance"
+        yield "series are split by time, not by chance: give each of `train`, `dev` and `test` its `part`"
 
 
 def of_losses(target: Codec, model: Model, objective: Objective, decoding: Decoding) -> Iterator[str]:
@@ -45,10 +45,12 @@ def of_losses(target: Codec, model: Model, objective: Objective, decoding: Decod
     writes_numbers = isinstance(target, Numbers)
     if writes_numbers != is_numeric:
         fitting = "a loss of numbers, for instance squared" if writes_numbers else "cross_entropy or ctc"
-        yield f"`training.objective.kind: {objective.kind}` does not fit `target.kind: {target.kind}`; {fitting} would"
+        wrong = f"`training.objective.kind: {objective.kind}` does not fit `target.kind: {target.kind}`"
+        yield f"{wrong}; {fitting} would"
     if writes_numbers != isinstance(decoding, Forecasting):
         fitting = "forecast" if writes_numbers else "greedy, beam or sample"
-        yield f"`decoding.method: {decoding.method}` does not fit `target.kind: {target.kind}`; {fitting} would"
+        wrong = f"`decoding.method: {decoding.method}` does not fit `target.kind: {target.kind}`"
+        yield f"{wrong}; {fitting} would"
     yield from _of_ctc(model, objective, decoding)
 
 

@@ -77,6 +77,8 @@ class Rouge(Section):
         return {"label": given.get("name"), **given} if isinstance(given, dict) else given
 
 
+TextMetric = Bleu | Chrf | Ter | ExactMatch | ErrorRate | Rouge
+"""Metrics of answers in text."""
 Metric = Annotated[
     Annotated[
         Bleu | Chrf | Ter | ExactMatch | ErrorRate | Rouge | ForecastError | Smape | Mase | Crps,

@@ -11,10 +11,10 @@ import torch
 from dragoman.data.batching import BatchStream
 from dragoman.data.prepare import Prepared
 from dragoman.model.kernels import Precision, compute
+from dragoman.model.objectives import objective_loss, target_steps
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Batch
-from dragoman.model.objectives import objective_loss, target_steps
 
 CANDIDATES = (1024, 2048, 4096, 8192, 16384)
 _WORTHWHILE = 1.05

@@ -13,9 +13,9 @@ import torch
 
 from dragoman.errors import Diverged
 from dragoman.model.kernels import compute
+from dragoman.model.objectives import objective_loss, target_steps
 from dragoman.records import Batch
 from dragoman.training.checkpoint import write_whole
-from dragoman.model.objectives import objective_loss, target_steps
 from dragoman.training.optimization import gradient_norm, set_learning_rate
 from dragoman.training.run import Run
 from dragoman.training.schedules import rate_factor
@@ -112,11 +112,11 @@ def _write_batches(run: Run, batches: Sequence[Batch]) -> str:
     for batch in batches:
         sources = zip(batch.source.values.tolist(), batch.source.lengths_B.tolist(), strict=True)
         targets = zip(batch.target.values.tolist(), batch.target.lengths_B.tolist(), strict=True)
-        for name, (source, source_steps), (target, target_steps) in zip(
+        for name, (source, source_length), (target, target_length) in zip(
             batch.ids, sources, targets, strict=True
         ):
-            source_value = codecs.source.decode(source[:source_steps])
-            target_value = codecs.target.decode(target[:target_steps])
+            source_value = codecs.source.decode(source[:source_length])
+            target_value = codecs.target.decode(target[:target_length])
             rows.append({"id": name, "source": source_value, "target": target_value})
     path = run.folder / "diverged.json"
     content = {"after_step": run.state.step, "examples": rows}
