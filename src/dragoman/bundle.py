@@ -328,7 +328,7 @@ def _load_model(recipe: Recipe, codecs: Codecs, path: Path) -> Seq2Seq:
         raise BundleError(f"{path}: expected weights of {layers:,} layers, found {len(found):,} tensors")
     with torch.random.fork_rng(devices=[]):
         _compare(path, _shapes(recipe, *ports), found)
-        model = build_model(recipe.model, *ports)
+        model = build_model(recipe.model, *ports, recipe.training.objective)
     try:
         with safetensors.safe_open(path, framework="pt") as file, torch.no_grad():
             for name, tensor in _untied(model).items():
@@ -341,7 +341,7 @@ def _load_model(recipe: Recipe, codecs: Codecs, path: Path) -> Seq2Seq:
 def _shapes(recipe: Recipe, source: Port, target: Port) -> dict[str, list[int]]:
     try:
         with torch.device("meta"):
-            model = build_model(recipe.model, source, target)
+            model = build_model(recipe.model, source, target, recipe.training.objective)
     except RuntimeError as fault:  # torch says so of sizes beyond 64 bits
         raise BundleError(f"{RECIPE}: expected a model that can be built, found: {fault}") from fault
     return {name: list(tensor.shape) for name, tensor in _untied(model).items()}

@@ -1,7 +1,7 @@
 """What travels: examples, sequences, batches, hypotheses.
 
-Shapes: B batch, S steps, T target steps, F features, V variables of a series, C known covariates, M samples of
-audio, H horizon.
+Shapes: B batch, S steps, T target steps, F features, V variables of a series, C known covariates, M samples
+of audio, H horizon.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from dragoman.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +30,9 @@ class Recording:
 class Series:
     """Numbers in order: `values` (S, V) float64 with NaN where one is missing, `names` of the V variables.
 
-    `times` (S + H,) datetime64 and `known_values` (S + H, C) float64, where there are any, go on for the H steps
-    that are to be forecast: dates, and what is known beforehand (prices, holidays). `id` names the series.
+    `times` (S + H,) datetime64 and `known_values` (S + H, C) float64, where there are any, go on for the H
+    steps that are to be forecast: dates, and what is known beforehand (prices, holidays). `id` names the
+    series.
     """
 
     values: NDArray[np.float64]
@@ -46,6 +49,14 @@ Value = str | Recording | Series
 Text is a string. Audio is the path of a file, perhaps with `#t=begin,end` in seconds behind it (W3C media
 fragments), or a Recording. Numbers are a Series, or written out: a JSON list, or numbers between spaces.
 """
+
+
+def text_of(value: Value) -> str:
+    """Return a value that is text, as it is; DataError for one that is held in memory as numbers."""
+    if isinstance(value, str):
+        return value
+    raise DataError(f"expected text, found a {type(value).__name__}")
+
 
 PAD, UNKNOWN, BOS, EOS = 0, 1, 2, 3
 """Ids of the control symbols, the same in every vocabulary."""
@@ -77,19 +88,25 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """All that a model knows of a codec: `tokens` of a vocabulary size, or `frames` of a width."""
+    """All that a model knows of a codec: `tokens` of a vocabulary size, or `frames` of a width.
+
+    Where every value has one number of `steps` the port says so. `ahead` is the width of what a source says
+    of its target's steps beforehand.
+    """
 
     kind: Literal["tokens", "frames"]
     size: int
+    steps: int | None = None
+    ahead: int = 0
 
 
 @dataclass(frozen=True)
 class Sequence:
     """Padded values and lengths: tokens (B, S) int64, or frames (B, S, F) float32; lengths (B,) int64.
 
-    Of numbers: `units_BF` says what one unit of a target's frames is worth where all targets are measured alike
-    (they may be scaled each in its own way), and `ahead_BTC` stands beside a source and holds what is known of
-    the target's steps beforehand.
+    Of numbers: `units_BF` says what one unit of a target's frames is worth where all targets are measured
+    alike (they may be scaled each in its own way), and `ahead_BTC` stands beside a source and holds what is
+    known of the target's steps beforehand.
     """
 
     values: Tensor

@@ -51,6 +51,20 @@ def encoders():
             kind="transformer", width=12, layers=2, heads=3, feedforward_width=14, dropout=0.2, **options
         )
         yield name, section
+    for positions in ("sinusoidal", "rotary"):
+        yield (
+            f"conformer {positions}",
+            recipe.ConformerEncoder(
+                kind="conformer",
+                width=12,
+                layers=2,
+                heads=3,
+                feedforward_width=14,
+                kernel_width=5,
+                positions=positions,
+                dropout=0.2,
+            ),
+        )
 
 
 def decoders():

@@ -15,7 +15,7 @@ from dragoman.decoding.score import teacher_forced
 from dragoman.decoding.search import search
 from dragoman.model.build import build_model
 from dragoman.recipe import model as recipe
-from dragoman.recipe.run import Beam, Greedy, Sample
+from dragoman.recipe.decoding import Beam, Greedy, Sample
 from dragoman.records import BOS, EOS, Port, Sequence
 
 SIZE = 7

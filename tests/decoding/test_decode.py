@@ -9,7 +9,7 @@ from dragoman.decoding.batches import batches
 from dragoman.decoding.decode import decode
 from dragoman.errors import DataError, UserError
 from dragoman.model.build import build_model
-from dragoman.recipe.run import Beam, Greedy, Sample
+from dragoman.recipe.decoding import Beam, Greedy, Sample
 from dragoman.records import EOS, Example, Origin
 
 METHODS = [

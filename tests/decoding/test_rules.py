@@ -7,7 +7,7 @@ import torch
 
 from dragoman.decoding.rules import Rules, coverage_penalty, length_divisor, rules_for
 from dragoman.errors import UserError
-from dragoman.recipe.run import Greedy
+from dragoman.recipe.decoding import Greedy
 from dragoman.records import BOS, EOS, PAD, UNKNOWN
 
 A, B, C = 4, 5, 6

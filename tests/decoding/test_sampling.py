@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dragoman.decoding.sampling import draw, streams, uniforms
-from dragoman.recipe.run import Sample
+from dragoman.recipe.decoding import Sample
 
 GRID = 20_000
 

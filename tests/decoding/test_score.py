@@ -8,7 +8,7 @@ from dragoman.decoding import score as scoring
 from dragoman.decoding.decode import decode
 from dragoman.decoding.score import score, teacher_forced
 from dragoman.errors import DataError
-from dragoman.recipe.run import Beam, Sample
+from dragoman.recipe.decoding import Beam, Sample
 from dragoman.records import EOS, Example, Origin, Sequence
 
 EXAMPLES = [

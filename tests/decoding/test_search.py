@@ -9,7 +9,7 @@ import torch
 
 from dragoman.decoding.search import search
 from dragoman.errors import UserError
-from dragoman.recipe.run import Beam, Greedy, Sample
+from dragoman.recipe.decoding import Beam, Greedy, Sample
 from dragoman.records import BOS, EOS, PAD, UNKNOWN
 
 A, B, C, D = 4, 5, 6, 7

@@ -8,7 +8,7 @@ import torch
 from dragoman.decoding import workers as module
 from dragoman.decoding.decode import decode
 from dragoman.errors import UserError
-from dragoman.recipe.run import Beam, Sample
+from dragoman.recipe.decoding import Beam, Sample
 from dragoman.records import Example
 
 BEAM = Beam(method="beam", beam=3, nbest=2, max_length=8, batch_tokens=60)

@@ -23,8 +23,9 @@ from dragoman.evaluation.evaluate import (
 )
 from dragoman.evaluation.metrics import Score, measure
 from dragoman.model.build import build_model
+from dragoman.recipe.decoding import Greedy
 from dragoman.recipe.loading import recipe_from
-from dragoman.recipe.run import Bleu, ErrorRate, Evaluation, ExactMatch, Greedy
+from dragoman.recipe.metrics import Bleu, ErrorRate, Evaluation, ExactMatch
 from dragoman.records import EOS, Example, Hypothesis, Origin, Prediction
 
 EXAMPLES = (

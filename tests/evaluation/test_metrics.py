@@ -10,7 +10,7 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from dragoman.errors import DataError, MissingExtra
 from dragoman.evaluation import metrics
 from dragoman.evaluation.metrics import measure
-from dragoman.recipe.run import Evaluation, Metric
+from dragoman.recipe.metrics import Evaluation, Metric
 
 SECTION = Evaluation(bootstrap_samples=100)
 ANSWERS = ["The cat sat on the mat.", "It is, of course, raining today!", "", "A Dog barks."]

@@ -7,6 +7,7 @@ import torch
 
 from dragoman.errors import RecipeError
 from dragoman.model.build import build_model
+from dragoman.model.conformer import ConformerEncoder
 from dragoman.model.recurrent import RecurrentDecoder, RecurrentEncoder
 from dragoman.model.transformer import TransformerDecoder, TransformerEncoder
 from dragoman.recipe import model as recipe
@@ -17,6 +18,7 @@ SIZES = {"kind": "transformer", "width": 8, "layers": 2, "heads": 2, "feedforwar
 ENCODERS = {
     TransformerEncoder: recipe.TransformerEncoder(**SIZES),
     RecurrentEncoder: recipe.RecurrentEncoder(kind="gru", width=6),
+    ConformerEncoder: recipe.ConformerEncoder(**SIZES | {"kind": "conformer"}),
 }
 DECODERS = {
     TransformerDecoder: recipe.TransformerDecoder(**SIZES),

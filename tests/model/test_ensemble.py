@@ -8,7 +8,7 @@ from dragoman.decoding.search import search
 from dragoman.model.build import build_model
 from dragoman.model.ensemble import Ensemble
 from dragoman.recipe import model as recipe
-from dragoman.recipe.run import Beam, Greedy
+from dragoman.recipe.decoding import Beam, Greedy
 from dragoman.records import EOS, Batch, Port, Sequence
 
 SIZE = 9

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.errors import RecipeError
+from dragoman.recipe.decoding import Beam
 from dragoman.recipe.loading import load_recipe, override, recipe_from
+from dragoman.recipe.metrics import Chrf, ErrorRate
 from dragoman.recipe.model import Transformer
-from dragoman.recipe.run import Adam, Beam, Chrf, ErrorRate, Training
+from dragoman.recipe.run import Adam, Training
 from dragoman.recipe.sections import Recipe
 
 
@@ -76,29 +78,30 @@ def test_wrong_columns_are_one_complaint(complaints, said):
         ("model: {enc: {}}", "12: model.enc: unknown key; did you mean 'encoder'?"),
         (
             "model:\n  encoder:\n    kind: lstn",
-            "14: model.encoder.kind: found 'lstn'; did you mean 'lstm'? (one of rnn, gru, lstm, transformer)",
+            "14: model.encoder.kind: found 'lstn'; did you mean 'lstm'? "
+            "(one of rnn, gru, lstm, transformer, conformer)",
         ),
         (
             "model: {encoder: {kind: conv}}",
-            "12: model.encoder.kind: expected one of rnn, gru, lstm, transformer, found 'conv'",
+            "12: model.encoder.kind: expected one of rnn, gru, lstm, transformer, conformer, found 'conv'",
         ),
         (
             "model: {encoder: {kind: 3}}",
-            "12: model.encoder.kind: expected one of rnn, gru, lstm, transformer, found 3",
+            "12: model.encoder.kind: expected one of rnn, gru, lstm, transformer, conformer, found 3",
         ),
         (
             "model: {encoder: {kind: [lstm]}}",
-            "12: model.encoder.kind: expected one of rnn, gru, lstm, transformer, found ['lstm']",
+            "12: model.encoder.kind: expected one of rnn, gru, lstm, transformer, conformer, found ['lstm']",
         ),
         (
             "model: {encoder: {layers: 2}}",
-            "12: model.encoder.kind: missing; it is one of rnn, gru, lstm, transformer",
+            "12: model.encoder.kind: missing; it is one of rnn, gru, lstm, transformer, conformer",
         ),
         ("model: {encoder: lstm}", "12: model.encoder: expected a section, found 'lstm'; write {kind: lstm}"),
         ("model: {encoder: null}", "12: model.encoder: expected a section, found nothing (null)"),
         (
             "model: {encoder: {kind: lstm, heads: 4}}",
-            "12: model.encoder.heads: has no effect with kind lstm (it belongs to transformer)",
+            "12: model.encoder.heads: has no effect with kind lstm (it belongs to transformer, conformer)",
         ),
         (
             "decoding: {method: greedy, top_k: 3}",

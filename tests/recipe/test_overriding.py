@@ -1,7 +1,9 @@
 import pytest
 
 from dragoman.errors import RecipeError
+from dragoman.recipe.decoding import Beam, Greedy, Sample
 from dragoman.recipe.loading import load_recipe, override, recipe_from
+from dragoman.recipe.metrics import Bleu
 from dragoman.recipe.model import (
     AdditiveAttention,
     RecurrentDecoder,
@@ -9,7 +11,7 @@ from dragoman.recipe.model import (
     ScaledDotAttention,
     TransformerEncoder,
 )
-from dragoman.recipe.run import SGD, Adam, Beam, Bleu, EarlyStopping, Greedy, Sample
+from dragoman.recipe.run import SGD, Adam, EarlyStopping
 
 
 def refused(act):
@@ -112,8 +114,8 @@ def test_switching_a_kind_keeps_what_the_file_says_of_both_and_refuses_the_rest(
     )
     path = write("model:\n  encoder:\n    kind: transformer\n    heads: 4\n")
     assert refused(lambda: load_recipe(path, ["model.encoder.kind=lstm"])) == [
-        "x.yaml:15: model.encoder.heads: has no effect with kind lstm (it belongs to transformer); "
-        "to replace the whole section: model.encoder={kind: lstm}"
+        "x.yaml:15: model.encoder.heads: has no effect with kind lstm "
+        "(it belongs to transformer, conformer); to replace the whole section: model.encoder={kind: lstm}"
     ]
     assert load_recipe(path, ["model.encoder={kind: lstm}"]).model.encoder == RecurrentEncoder(kind="lstm")
 
@@ -132,7 +134,8 @@ def test_a_name_of_a_metric_becomes_a_section(write):
         ("trainng.max_steps=3", "trainng: unknown key; did you mean 'training'?"),
         (
             "model.encoder.kind=lstn",
-            "model.encoder.kind: found 'lstn'; did you mean 'lstm'? (one of rnn, gru, lstm, transformer)",
+            "model.encoder.kind: found 'lstn'; did you mean 'lstm'? "
+            "(one of rnn, gru, lstm, transformer, conformer)",
         ),
         ("decoding.top_k=3", "decoding.top_k: has no effect with method beam (it belongs to sample)"),
         ("training.clip_norm=-1", "training.clip_norm: expected a number above 0, found -1"),

@@ -6,7 +6,7 @@ import torch
 from dragoman.bundle import Bundle
 from dragoman.data.prepare import prepare
 from dragoman.model.build import build_model
-from dragoman.recipe.run import Beam
+from dragoman.recipe.decoding import Beam
 from dragoman.records import Example
 from dragoman.training.resuming import with_batch_tokens
 from dragoman.training.validation import (

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dragoman.data.codec import Codec, Codecs
+from dragoman.data.codec import Codecs
+from dragoman.data.frames import Encoded, Floats, Frames
 from dragoman.data.order import Showings, digest_of, noise, shuffled
 from dragoman.data.packing import fill, pack
-from dragoman.data.store import Store
+from dragoman.data.speech import SpeechCodec
+from dragoman.data.store import Entries
 from dragoman.errors import CheckpointError, DataError
 from dragoman.recipe.data import Codec as CodecSection
 from dragoman.recipe.data import Subwords
@@ -25,9 +27,7 @@ _JITTER_STEPS = 0.6
 """Lengths may trade places while sorting by this much: enough to mix neighbours, 2% of padding at most."""
 _JITTER_SHARE = 0.02
 # What a random number is for; part of its key, so that no two purposes share their numbers.
-_ROWS, _SOURCE_JITTER, _TARGET_JITTER, _BATCHES = range(4)
-
-Tokens = NDArray[np.int32]
+_ROWS, _SOURCE_JITTER, _TARGET_JITTER, _BATCHES, _VARIANTS = range(5)
 
 
 @dataclass(frozen=True, order=True)
@@ -61,24 +61,27 @@ class PlanStatistics:
 
 @dataclass(frozen=True)
 class _Window:
-    """One window: showings, their entries, batches as rows of both, and tokens where they are sampled."""
+    """One window: showings, their entries and variants, batches as rows of both, tokens where sampled."""
 
+    epoch: int
     showings: NDArray[np.int64]
     entries: NDArray[np.int64]
+    variants: NDArray[np.int64]
     batches: list[NDArray[np.int64]]
-    sources: list[Tokens] | None
-    targets: list[Tokens] | None
+    sources: list[Encoded] | None
+    targets: list[Encoded] | None
 
 
 class BatchStream:
     """Endless batches of a store; a Position is all the state it has.
 
     With `sampling`, values of codecs whose recipe says so are cut anew for each showing, with a seed of
-    (seed, epoch, showing); a window of about 65,536 entries is then encoded before its first batch.
+    (seed, epoch, showing); a window of about 65,536 entries is then encoded before its first batch. Audio is
+    taken at one of its speeds, and masked (SpecAugment), by the same seeds.
     """
 
     def __init__(
-        self, store: Store, codecs: Codecs, recipe: Recipe, batch_tokens: int, sampling: bool
+        self, store: Entries, codecs: Codecs, recipe: Recipe, batch_tokens: int, sampling: bool
     ) -> None:
         """Plan batches of at most `batch_tokens` = rows x longest side, padding included."""
         if not len(store):
@@ -92,6 +95,8 @@ class BatchStream:
             sampling and _can_sample(recipe.source),
             sampling and _can_sample(recipe.target),
         )
+        self._variants = store.variants if sampling else 1
+        self._masks = sampling and isinstance(codecs.source, SpeechCodec)
         self._showings = Showings(store.corpus_sizes, [corpus.weight for corpus in recipe.data.train])
         self._blocks: tuple[int, NDArray[np.int64]] | None = None
         self._planned: tuple[tuple[int, int], _Window] | None = None
@@ -157,12 +162,21 @@ class BatchStream:
         entries = self._showings.entries(showings, epoch)
         sources = self._sampled(0, showings, entries, epoch) if self._samples[0] else None
         targets = self._sampled(1, showings, entries, epoch) if self._samples[1] else None
-        source_lengths = self._store.source_lengths[entries] if sources is None else _lengths(sources)
+        variants = self._variants_of(len(showings), *key)
+        source_lengths = (
+            self._store.lengths_of_sources(entries, variants) if sources is None else _lengths(sources)
+        )
         target_lengths = self._store.target_lengths[entries] if targets is None else _lengths(targets)
         jitter = self._jitter(source_lengths, target_lengths, epoch, number)
         batches = pack(source_lengths, target_lengths, self._batch_tokens, jitter)
         batches = [batches[index] for index in shuffled(len(batches), *key, _BATCHES)]
-        return _Window(showings, entries, batches, sources, targets)
+        return _Window(epoch, showings, entries, variants, batches, sources, targets)
+
+    def _variants_of(self, count: int, *key: int) -> NDArray[np.int64]:
+        """Choose a variant for each showing."""
+        if self._variants == 1:
+            return np.zeros(count, dtype=np.int64)
+        return (noise(count, *key, _VARIANTS) * self._variants).astype(np.int64)
 
     def _jitter(
         self, sources: NDArray[np.int32], targets: NDArray[np.int32], epoch: int, number: int
@@ -179,29 +193,40 @@ class BatchStream:
 
     def _sampled(
         self, side: int, showings: NDArray[np.int64], entries: NDArray[np.int64], epoch: int
-    ) -> list[Tokens]:
+    ) -> list[Encoded]:
         return [
             self._sample(side, showing, entry, epoch)
             for showing, entry in zip(showings.tolist(), entries.tolist(), strict=True)
         ]
 
-    def _sample(self, side: int, showing: int, entry: int, epoch: int) -> Tokens:
-        codec: Codec = (self._codecs.source, self._codecs.target)[side]
+    def _sample(self, side: int, showing: int, entry: int, epoch: int) -> Encoded:
+        codec = (self._codecs.source, self._codecs.target)[side]
         tokens = codec.encode(self._store.values(entry)[side], seed_of(self._seed, epoch, showing, side))
         # A finer cut must not make an example longer than the recipe (and the model) allows.
-        return tokens if len(tokens) <= self._longest[side] else self._store.tokens(entry)[side]
+        return tokens if len(tokens) <= self._longest[side] else self._store.encoded(entry)[side]
 
     def _batch(self, window: _Window, index: int) -> Batch:
         rows = window.batches[index].tolist()
-        entries = window.entries[rows].tolist()
-        stored = [self._store.tokens(entry) for entry in entries]
+        entries, variants = window.entries[rows].tolist(), window.variants[rows].tolist()
+        stored = [self._store.encoded(*chosen) for chosen in zip(entries, variants, strict=True)]
         sources = [source for source, _ in stored]
         targets = [target for _, target in stored]
         if window.sources is not None:
             sources = [window.sources[row] for row in rows]
         if window.targets is not None:
             targets = [window.targets[row] for row in rows]
+        if self._masks:
+            showings = window.showings[rows].tolist()
+            sources = [
+                self._masked(source, window.epoch, showing)
+                for source, showing in zip(sources, showings, strict=True)
+            ]
         return collate(sources, targets, [self._store.id(entry) for entry in entries])
+
+    def _masked(self, source: Encoded, epoch: int, showing: int) -> Encoded:
+        codec = self._codecs.source
+        assert isinstance(codec, SpeechCodec) and isinstance(source, Frames)
+        return Frames(codec.augment(source.values, seed_of(self._seed, epoch, showing, 0)))
 
     def _after(self, position: Position, window: _Window) -> Position:
         if position.batch + 1 < len(window.batches):
@@ -230,9 +255,9 @@ def seed_of(seed: int, epoch: int, showing: int, side: int) -> int:
     return digest_of((seed, epoch, showing, side), 4)
 
 
-def collate(sources: Sequence[Tokens], targets: Sequence[Tokens], ids: Sequence[str]) -> Batch:
-    """Pad both sides of a batch at the end: int64 tensors (rows, longest)."""
-    return Batch(_padded(sources), _padded(targets), tuple(ids))
+def collate(sources: Sequence[Encoded], targets: Sequence[Encoded], ids: Sequence[str]) -> Batch:
+    """Pad both sides of a batch at the end; see `padded`."""
+    return Batch(padded(sources), padded(targets), tuple(ids))
 
 
 def batches_of(examples: Iterable[Example], codecs: Codecs, batch_tokens: int) -> Iterator[Batch]:
@@ -253,25 +278,50 @@ def batches_of(examples: Iterable[Example], codecs: Codecs, batch_tokens: int) -
         )
 
 
-def _encoded(example: Example, codecs: Codecs) -> tuple[Tokens, Tokens, str]:
+def _encoded(example: Example, codecs: Codecs) -> tuple[Encoded, Encoded, str]:
     where = example.origin or example.id or "example"
     if not example.targets:
         raise DataError(f"{where}: no target to compare with; a loss needs one")
     try:
-        return codecs.source.encode(example.source), codecs.target.encode(example.targets[0]), example.id
+        target = codecs.target.encode(example.targets[0], source=example.source)
+        return codecs.source.encode(example.source), target, example.id
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
 
 
-def _padded(rows: Sequence[Tokens]) -> Padded:
+def padded(rows: Sequence[Encoded]) -> Padded:
+    """Pad encoded values at the end: ids (rows, longest) int64, or frames (rows, longest, width) float32."""
     lengths_B = _lengths(rows)
-    values = np.full((len(rows), int(lengths_B.max(initial=0))), PAD, dtype=np.int64)
-    for index, row in enumerate(rows):
-        values[index, : len(row)] = row
-    return Padded(torch.from_numpy(values), torch.from_numpy(lengths_B.astype(np.int64)))
+    longest = int(lengths_B.max(initial=0))
+    lengths = torch.from_numpy(lengths_B.astype(np.int64))
+    frames = [row for row in rows if isinstance(row, Frames)]
+    if frames:
+        values = np.zeros((len(rows), longest, frames[0].values.shape[1]), dtype=np.float32)
+        for row, frame in zip(values, frames, strict=True):
+            row[: len(frame)] = frame.values
+        units = [frame.units for frame in frames if frame.units is not None]
+        ahead = [frame.ahead for frame in frames if frame.ahead is not None]
+        return Padded(
+            torch.from_numpy(values),
+            lengths,
+            torch.from_numpy(np.stack(units)) if units else None,
+            _ahead(ahead) if ahead else None,
+        )
+    ids = np.full((len(rows), longest), PAD, dtype=np.int64)
+    for place, row in zip(ids, rows, strict=True):
+        place[: len(row)] = row
+    return Padded(torch.from_numpy(ids), lengths)
 
 
-def _lengths(rows: Sequence[Tokens]) -> NDArray[np.int32]:
+def _ahead(rows: Sequence[Floats]) -> torch.Tensor:
+    """Pad what is known of coming steps with zeros."""
+    known = np.zeros((len(rows), max(map(len, rows)), rows[0].shape[1]), dtype=np.float32)
+    for place, row in zip(known, rows, strict=True):
+        place[: len(row)] = row
+    return torch.from_numpy(known)
+
+
+def _lengths(rows: Sequence[Encoded]) -> NDArray[np.int32]:
     return np.array([len(row) for row in rows], dtype=np.int32)
 
 

@@ -8,13 +8,16 @@ from itertools import zip_longest
 from pathlib import Path
 
 from dragoman.data.lines import find_file, plain_name, read_lines
+from dragoman.data.manifests import read_manifest
 from dragoman.data.parquet import read_parquet
 from dragoman.data.rejects import Rejects
-from dragoman.data.rows import BadRow, columns_of, references_of, text_of
+from dragoman.data.rows import BadRow, proper_text, references_of
 from dragoman.data.tables import Row, read_csv, read_jsonl, read_tsv
 from dragoman.errors import DataError
+from dragoman.recipe.columns import columns_of
 from dragoman.recipe.data import Parallel, Table
-from dragoman.records import Example, Origin
+from dragoman.recipe.speech import Manifest
+from dragoman.records import Example, Origin, Value
 
 _FORMATS = {
     ".tsv": "tsv",
@@ -26,7 +29,7 @@ _FORMATS = {
 }
 
 
-def read_corpus(section: Parallel | Table, folder: Path, rejects: Rejects) -> Iterator[Example]:
+def read_corpus(section: Parallel | Table | Manifest, folder: Path, rejects: Rejects) -> Iterator[Example]:
     """Stream the examples of a corpus in the order of its rows; bad rows go to `rejects`.
 
     Several references of a source come in one Example; of several, those left empty are no references. With
@@ -41,6 +44,8 @@ def read_corpus(section: Parallel | Table, folder: Path, rejects: Rejects) -> It
             examples = _parallel(names, [find_file(folder, name) for name in names], rejects)
         case Table():
             examples = _table(section, find_file(folder, section.file), rejects)
+        case Manifest():
+            examples = read_manifest(section, folder, rejects)
     return _merged(examples) if section.merge else examples
 
 
@@ -106,7 +111,7 @@ def _example(
 ) -> Example | None:
     """Make the example of a row whose first values are its source; None where the row is bad."""
     try:
-        source = "\t".join(text_of(value, "the source") for value in values[:sources])
+        source = "\t".join(proper_text(value, "the source") for value in values[:sources])
         if not source.strip():
             raise BadRow("empty source", repr(source))
         references = references_of(values[sources:], source)
@@ -118,8 +123,8 @@ def _example(
 
 def _merged(examples: Iterator[Example]) -> Iterator[Example]:
     """Join examples of equal source into the first of them; a reference given twice counts once."""
-    firsts: dict[str, Example] = {}
-    references: dict[str, dict[str, None]] = {}
+    firsts: dict[Value, Example] = {}
+    references: dict[Value, dict[Value, None]] = {}
     for example in examples:
         firsts.setdefault(example.source, example)
         references.setdefault(example.source, {}).update(dict.fromkeys(example.targets))

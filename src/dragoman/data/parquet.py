@@ -10,7 +10,7 @@ from typing import Any
 from dragoman.data.lines import nearest
 from dragoman.data.tables import Row
 from dragoman.errors import DataError, MissingExtra
-from dragoman.recipe.section import Column
+from dragoman.recipe.columns import Column
 
 _ROWS_AT_ONCE = 1024
 

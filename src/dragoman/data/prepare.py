@@ -20,18 +20,25 @@ from typing import Literal
 
 from dragoman.data.codec import Codec, Codecs, learn_codecs, load_codec
 from dragoman.data.corpus import read_corpus
+from dragoman.data.audio import parts_of
 from dragoman.data.lines import find_file
+from dragoman.data.manifests import manifest_files
 from dragoman.data.rejects import Rejects
 from dragoman.data.splitting import side_of
-from dragoman.data.store import Store, fingerprint, open_store, write_store
+from dragoman.data.series_entries import is_of_series, read_scored_windows, read_training_windows
+from dragoman.data.store import Entries, Store, fingerprint, open_store
+from dragoman.data.store_writing import write_store
 from dragoman.data.subwords import LIBRARY_VERSION
+from dragoman.data.text import TextCodec
 from dragoman.errors import DataError
-from dragoman.recipe.data import Parallel, Table
+from dragoman.recipe.data import Corpus, Parallel, Table
 from dragoman.recipe.sections import Recipe
-from dragoman.records import UNKNOWN, Example, Value
+from dragoman.recipe.series import SeriesFiles, files_of
+from dragoman.recipe.speech import Manifest
+from dragoman.records import UNKNOWN, Example, Port, Value, text_of
 
 REJECTED_FILE = "rejected.jsonl"
-_FORMAT = 2
+_FORMAT = 3
 """Part of the key: raise it when the same files would be prepared differently."""
 _MARKER = "prepared.json"
 _ABANDONED_SECONDS = 24 * 3600
@@ -48,7 +55,7 @@ class Prepared:
     """
 
     codecs: Codecs
-    train: Store
+    train: Entries
     dev: tuple[Example, ...]
     test: tuple[Example, ...]
     rejects: Mapping[str, int]
@@ -75,6 +82,8 @@ def prepare(recipe: Recipe, run: Path | None, say: Say = _silent) -> Prepared:
     not. `say` hears sizes, rejects, vocabularies and unknowns. Raises DataError where nothing is left to
     train on or to score, and what reading the files raises.
     """
+    if is_of_series(recipe):
+        return _prepare_series(recipe, run, say)
     folder = _cache_of(recipe) / _key(recipe)
     cached = _cached(recipe, folder, say)
     for note in cached.notes:
@@ -84,11 +93,22 @@ def prepare(recipe: Recipe, run: Path | None, say: Say = _silent) -> Prepared:
     dev = _usable(recipe, "dev", cached.codecs, rejects)
     test = _usable(recipe, "test", cached.codecs, rejects)
     say(f"train: {len(cached.store):,} pairs; {rejects.summary()}")
-    say(f"vocabulary: {_sizes(cached.codecs)}")
+    say(_sizes(cached.codecs))
     say(_about("dev", dev, cached.codecs))
     if test:
         say(_about("test", test, cached.codecs))
     return Prepared(cached.codecs, cached.store, dev, test, rejects.counts)
+
+
+def _prepare_series(recipe: Recipe, run: Path | None, say: Say) -> Prepared:
+    """Read series and list their windows, which are encoded when they are asked for: nothing is stored."""
+    rejects = Rejects(recipe.data.strict, None if run is None else run / REJECTED_FILE)
+    codecs, train = read_training_windows(recipe, rejects, say)
+    dev, test = (read_split(recipe, which, rejects) for which in ("dev", "test"))
+    say(f"train: {len(train):,} windows; {rejects.summary()}")
+    say(_sizes(codecs))
+    say(f"dev: {len(dev):,} windows; test: {len(test):,}")
+    return Prepared(codecs, train, dev, test, rejects.counts)
 
 
 def read_split(recipe: Recipe, which: Literal["dev", "test"], rejects: Rejects) -> tuple[Example, ...]:
@@ -97,9 +117,12 @@ def read_split(recipe: Recipe, which: Literal["dev", "test"], rejects: Rejects) 
     Empty if the recipe has none. Bad rows of a file of its own go to `rejects`; those of the training files
     are the training side's. Raises DataError where the recipe asks for examples and there are none.
     """
+    if is_of_series(recipe):
+        return read_scored_windows(recipe, which, rejects)
     data = recipe.data
     section, share = (data.dev, data.held_out_dev) if which == "dev" else (data.test, data.held_out_test)
     if section is not None:
+        assert not isinstance(section, SeriesFiles), "the recipe sees to it"
         examples = tuple(read_corpus(section, Path(data.folder), rejects))
     elif share:
         # Bad rows are counted where the training side is read.
@@ -130,8 +153,9 @@ def _side(
     """Stream the examples of one side of all training corpora, each with the number of its corpus."""
     data = recipe.data
     for number, section in enumerate(data.train):
+        assert not isinstance(section, SeriesFiles), "their windows are read elsewhere"
         for example in read_corpus(section, Path(data.folder), rejects):
-            if side_of(example.source, data.held_out_dev, data.held_out_test) == side:
+            if side_of(text_of(example.source), data.held_out_dev, data.held_out_test) == side:
                 yield number, example
 
 
@@ -145,11 +169,11 @@ def _usable(
 
 
 def _encodes(example: Example, codecs: Codecs, rejects: Rejects) -> bool:
-    sides = [("source", codecs.source, example.source)]
-    sides += [("target", codecs.target, target) for target in example.targets]
-    for side, codec, value in sides:
+    sides = [("source", codecs.source, example.source, None)]
+    sides += [("target", codecs.target, target, example.source) for target in example.targets]
+    for side, codec, value, source in sides:
         try:
-            codec.encode(value)
+            codec.encode(value, source=source)
         except DataError as error:
             rejects.add(f"{side} cannot be encoded", example.origin, f"{value!r}: {error}")
             return False
@@ -277,31 +301,59 @@ def _key(recipe: Recipe) -> str:
         "joint": recipe.joint_vocabulary,
         "libraries": [LIBRARY_VERSION, unicodedata.unidata_version],
     }
-    files = [find_file(Path(data.folder), name) for corpus in data.train for name in _names(corpus)]
-    return fingerprint(files, [json.dumps(asked, sort_keys=True)])[:32]
+    folder = Path(data.folder)
+    files = [file for corpus in data.train for file in _files(corpus, folder)]
+    return fingerprint(files, [json.dumps(asked, sort_keys=True), *_recordings(recipe, folder)])[:32]
 
 
-def _names(corpus: Parallel | Table) -> list[str]:
+def _files(corpus: Corpus, folder: Path) -> list[Path]:
     match corpus:
         case Table():
-            return [corpus.file]
+            return [find_file(folder, corpus.file)]
         case Parallel():
-            return [corpus.source, *((corpus.target,) if isinstance(corpus.target, str) else corpus.target)]
+            targets = (corpus.target,) if isinstance(corpus.target, str) else corpus.target
+            return [find_file(folder, name) for name in (corpus.source, *targets)]
+        case Manifest():
+            return manifest_files(corpus, folder)
+        case SeriesFiles():
+            return [find_file(folder, name) for name in files_of(corpus.series)]
+
+
+def _recordings(recipe: Recipe, folder: Path) -> Iterator[str]:
+    """Say of each sound file what shows that it has changed: hours of audio are not read for their hash."""
+    for corpus in recipe.data.train:
+        if isinstance(corpus, Manifest):
+            paths = {
+                parts_of(text_of(one.source)).path: None for one in read_corpus(corpus, folder, Rejects())
+            }
+            for path in map(Path, paths):
+                status = path.stat()
+                yield f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
 def _sizes(codecs: Codecs) -> str:
     if codecs.source is codecs.target:
-        return f"{codecs.source.port.size:,} symbols, joint"
-    return f"source {codecs.source.port.size:,} symbols, target {codecs.target.port.size:,} symbols"
+        return f"vocabulary: {codecs.source.port.size:,} symbols, joint"
+    return f"source: {_size(codecs.source.port)}; target: {_size(codecs.target.port)}"
+
+
+def _size(port: Port) -> str:
+    return f"{port.size:,} symbols" if port.kind == "tokens" else f"frames of {port.size:,} numbers"
 
 
 def _about(which: str, examples: Sequence[Example], codecs: Codecs) -> str:
-    source = _unknowns(codecs.source, (example.source for example in examples))
-    target = _unknowns(codecs.target, (target for example in examples for target in example.targets))
-    return f"{which}: {len(examples):,} examples; unknown: source {source}, target {target}"
+    found = {
+        "source": _unknowns(codecs.source, (example.source for example in examples)),
+        "target": _unknowns(codecs.target, (target for example in examples for target in example.targets)),
+    }
+    unknown = ", ".join(f"{side} {share}" for side, share in found.items() if share)
+    return f"{which}: {len(examples):,} examples" + (f"; unknown: {unknown}" if unknown else "")
 
 
 def _unknowns(codec: Codec, values: Iterable[Value]) -> str:
+    """Say how many symbols of text are unknown; nothing of other values."""
+    if not isinstance(codec, TextCodec):
+        return ""
     unknown = total = 0
     for value in values:
         tokens = codec.encode(value)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from dragoman.data.lines import LONGEST_LINE
-from dragoman.recipe.section import Column, Columns
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -21,25 +20,20 @@ class BadRow(Exception):  # noqa: N818 - not an error of the program but a verdi
         self.found = found
 
 
-def columns_of(columns: Columns) -> tuple[Column, ...]:
-    """Return one column, or several, as several."""
-    return columns if isinstance(columns, tuple) else (columns,)
-
-
 def references_of(values: Sequence[object], source: str) -> tuple[str, ...]:
     """Return the targets of a source, without the empty ones; BadRow where none is left.
 
     A list, which JSON and Parquet can hold, has several in one value.
     """
     several = [each for value in values for each in (value if isinstance(value, list) else [value])]
-    targets = [text_of(value, "the target") for value in several]
+    targets = [proper_text(value, "the target") for value in several]
     references = tuple(text for text in targets if text.strip())
     if not references:
         raise BadRow("empty target", f"{' | '.join(targets)!r} for {source!r}")
     return references
 
 
-def text_of(value: object, role: str) -> str:
+def proper_text(value: object, role: str) -> str:
     """Check that a value is proper text, a null being an empty one; BadRow otherwise."""
     if value is None:
         return ""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dragoman.data.audio import at_speed, read_audio
 from dragoman.data.features import LogMel
+from dragoman.data.frames import Frames
 from dragoman.data.text import CODEC_FORMAT
 from dragoman.errors import DataError
 from dragoman.recipe.speech import Speech
@@ -52,20 +53,24 @@ class SpeechCodec:
         """Return the value as it is."""
         return value
 
-    def encode(
-        self, value: Value, seed: int | None = None, source: Value | None = None
-    ) -> NDArray[np.float32]:
-        """Return the normalised frames_SF of a clip or recording; neither seed nor source change them.
+    def encode(self, value: Value, seed: int | None = None, source: Value | None = None) -> Frames:
+        """Return the normalised frames of a clip or recording; neither seed nor source change them.
 
         Raises DataError for what cannot be read.
         """
         return self._frames(_samples(self.section, value))
 
-    def encode_variants(self, value: Value) -> list[NDArray[np.float32]]:
-        """Return what `encode` does at each of the section's speeds, in their order."""
+    @property
+    def variants(self) -> int:
+        """How many variants `encode_variants` makes of a value."""
+        return len(self.section.speeds)
+
+    def encode_variants(self, value: Value) -> list[Frames]:
+        """Return what `encode` does, and then the same at each other of the section's speeds."""
         samples_M = _samples(self.section, value)
         rate_hz = self.section.sample_rate_hz
-        return [self._frames(at_speed(samples_M, rate_hz, speed)) for speed in self.section.speeds]
+        speeds = [1.0, *(speed for speed in self.section.speeds if speed != 1)]
+        return [self._frames(at_speed(samples_M, rate_hz, speed)) for speed in speeds]
 
     def augment(self, frames_SF: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
         """Return frames with ranges of bands and of time at their mean (SpecAugment, Park et al. 2019).
@@ -101,17 +106,17 @@ class SpeechCodec:
         text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
         (folder / "codec.json").write_text(text, encoding="utf-8")
 
-    def _frames(self, samples_M: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _frames(self, samples_M: NDArray[np.float32]) -> Frames:
         frames_SF = _log_mel(self.log_mel, samples_M)
         match self.section.normalise:
             case "none":
-                return frames_SF
+                pass
             case "utterance":
                 frames_SF -= frames_SF.mean(axis=0)
                 frames_SF /= np.maximum(frames_SF.std(axis=0), _LEAST_DEVIATION)
-                return frames_SF
             case "global":
-                return ((frames_SF - self._mean_F) / self._deviation_F).astype(np.float32)
+                frames_SF = ((frames_SF - self._mean_F) / self._deviation_F).astype(np.float32)
+        return Frames(frames_SF)
 
 
 class SpeechLearner:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dragoman.data.lines import LONGEST_LINE, Line, nearest, read_lines
 from dragoman.errors import DataError
-from dragoman.recipe.section import Column
+from dragoman.recipe.columns import Column
 
 _QUOTED = re.compile(r'[^"]*+(?:""[^"]*+)*+')
 

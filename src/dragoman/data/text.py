@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dragoman.data.vocabulary import Vocabulary
 from dragoman.errors import DataError
 from dragoman.recipe.data import Bytes, Characters, Subwords, Words
-from dragoman.records import CONTROL_SYMBOLS, EOS, UNKNOWN, Port, Value
+from dragoman.records import CONTROL_SYMBOLS, EOS, UNKNOWN, Port, Value, text_of
 
 Section = Characters | Bytes | Words | Subwords
 CODEC_FORMAT = 1
@@ -69,16 +69,17 @@ class TextCodec:
         self._features = Vocabulary(features, first=units.end)
         self.port = Port("tokens", self._features.end)
 
-    def normalise(self, value: Value) -> Value:
+    def normalise(self, value: Value) -> str:
         """Return what `decode` gives back where all units are known; DataError if not proper text."""
         text, features = split_features(self.section, value)
         text = self.units.tidy(normalise_text(self.section, text))
         return text if features is None else self._with_features(text, features)
 
-    def encode(self, value: Value, seed: int | None = None) -> NDArray[np.int32]:
+    def encode(self, value: Value, seed: int | None = None, source: Value | None = None) -> NDArray[np.int32]:
         """Return the 1-d ids of a value, EOS last; DataError if not proper text.
 
-        A seed samples the segmentation, where the section has `sampling`: the same seed, the same ids.
+        A seed samples the segmentation, where the section has `sampling`: the same seed, the same ids. Text
+        does not depend on its `source`.
         """
         return np.array([*self._cut(value, seed), EOS], dtype=np.int32)
 
@@ -86,7 +87,7 @@ class TextCodec:
         """Return the ids of the beginning of a value: `encode` without EOS."""
         return np.array(self._cut(value, None), dtype=np.int32)
 
-    def decode(self, tokens: Sequence[int]) -> Value:
+    def decode(self, tokens: Sequence[int]) -> str:
         """Return the value that ids stand for; control symbols are dropped, but UNKNOWN becomes U+FFFD."""
         self._check(tokens)
         known = [int(token) for token in tokens if token == UNKNOWN or token >= _FIRST_UNIT]
@@ -144,10 +145,10 @@ class TextCodec:
 
 def split_features(section: Section, value: Value) -> tuple[str, list[str] | None]:
     """Return the text of a value and its features, None where it has none; DataError if not proper text."""
-    _check_text(value)
-    if section.features is None or "\t" not in value:
-        return value, None
-    text, _, behind = value.rpartition("\t")
+    text = _proper_text(value)
+    if section.features is None or "\t" not in text:
+        return text, None
+    text, _, behind = text.rpartition("\t")
     return text, _in_form(section, behind).split(section.features)
 
 
@@ -165,16 +166,16 @@ def _in_form(section: Section, text: str) -> str:
     return text if section.unicode == "none" else unicodedata.normalize(section.unicode, text)
 
 
-def _check_text(value: object) -> None:
-    if not isinstance(value, str):
-        raise DataError(f"expected text, found {type(value).__name__}")
+def _proper_text(value: Value) -> str:
+    text = text_of(value)
     try:
-        value.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise DataError(
-            f"half a character (lone surrogate U+{ord(value[error.start]):04X}) "
+            f"half a character (lone surrogate U+{ord(text[error.start]):04X}) "
             f"at character {error.start + 1}: not proper Unicode; mend it or leave the example out"
         ) from error
+    return text
 
 
 class CharacterUnits:

@@ -6,15 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from dragoman.errors import DataError
 from dragoman.model.seq2seq import parts_of
-from dragoman.records import PAD, Example
-from dragoman.records import Sequence as Padded
+from dragoman.records import Example
 
 FIRST_WINDOW = 64
 """The first answers come after this many inputs..."""
@@ -46,15 +42,6 @@ def batches(lengths: Sequence[int], budget: int, rows: int = 1) -> Iterator[list
         batch.append(place)
     if batch:
         yield batch
-
-
-def padded(tokens: Sequence[NDArray[np.int32]], device: torch.device) -> Padded:
-    """Pad the tokens of several values to one tensor."""
-    lengths = [len(row) for row in tokens]
-    values_BS = torch.full((len(tokens), max(lengths)), PAD, dtype=torch.long)
-    for row_S, row in zip(values_BS, tokens, strict=True):
-        row_S[: len(row)] = torch.from_numpy(row.astype(np.int64))
-    return Padded(values_BS, torch.tensor(lengths)).to(device)
 
 
 @contextmanager

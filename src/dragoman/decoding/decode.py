@@ -7,19 +7,27 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dragoman.bundle import Bundle
+from dragoman.data.frames import Encoded
 from dragoman.decoding.batches import answering, batches, named, where, windows
 from dragoman.decoding.search import FAILED
 from dragoman.decoding.workers import Answering, Answers, Request, answering_requests
 from dragoman.errors import DataError, UserError
+from dragoman.model.ctc_joint import CtcJoint
 from dragoman.model.int8 import in_int8
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.transformer import DEFAULT_MAX_POSITIONS
+from dragoman.recipe.decoding import (
+    Beam,
+    CtcBeam,
+    CtcDecoding,
+    CtcGreedy,
+    Decoding,
+    Greedy,
+    Sample,
+    TokenDecoding,
+)
 from dragoman.recipe.model import TransformerDecoder
-from dragoman.recipe.run import Beam, Decoding, Greedy, Sample
 from dragoman.records import Example, Hypothesis, Prediction, Value
 
 _BATCHES_EACH = 6
@@ -69,7 +77,7 @@ class _Task:
 
     bundle: Bundle
     model: Seq2Seq
-    section: Decoding
+    section: TokenDecoding | CtcDecoding
     prefix: list[int]
     reads: bool
     workers: int
@@ -78,7 +86,7 @@ class _Task:
     def rows(self) -> int:
         """Rows that one source takes in a batch."""
         match self.section:
-            case Greedy():
+            case Greedy() | CtcGreedy() | CtcBeam():
                 return 1
             case Beam():
                 return self.section.beam
@@ -86,10 +94,20 @@ class _Task:
                 return self.section.samples
 
 
-def _task(bundle: Bundle, section: Decoding, prefix: Value | None, reads: bool, workers: int) -> _Task:
-    tokens = [] if prefix is None else bundle.codecs.target.encode_prefix(prefix).tolist()
-    longest = min(section.max_length, _longest_target(bundle))
+def _task(
+    bundle: Bundle, section: TokenDecoding | CtcDecoding, prefix: Value | None, reads: bool, workers: int
+) -> _Task:
     model = _in_precision(bundle, section)
+    if isinstance(section, CtcGreedy | CtcBeam):
+        if prefix is not None:
+            raise UserError(f"`{section.method}` cannot begin answers with a prefix; greedy or beam would")
+        if reads:
+            raise UserError(f"`{section.method}` attends to nothing; greedy or beam would")
+        return _Task(bundle, model, section, [], reads, workers)
+    tokens = [] if prefix is None else bundle.codecs.text.encode_prefix(prefix).tolist()
+    longest = min(section.max_length, _longest_target(bundle))
+    if isinstance(section, Greedy | Beam) and section.ctc_weight:
+        model = CtcJoint(model, section.ctc_weight).eval()
     return _Task(bundle, model, section.model_copy(update={"max_length": longest}), tokens, reads, workers)
 
 
@@ -118,10 +136,10 @@ _Answer = tuple[Answers, tuple[Value, ...]] | DataError
 
 def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering) -> list[_Answer]:
     """Answer a window; an input that cannot be answered gets its error and leaves the others alone."""
-    codec = task.bundle.codecs.target
+    codec = task.bundle.codecs.text
     found: list[_Answer] = [((EMPTY,), (codec.decode(EMPTY.tokens),))] * len(window)
     places: list[int] = []
-    sources: list[NDArray[np.int32]] = []
+    sources: list[Encoded] = []
     for place, (_, example) in enumerate(window):
         if not example.source:
             continue

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dragoman.errors import UserError
-from dragoman.recipe.run import Limits
+from dragoman.recipe.decoding import Limits
 from dragoman.records import BOS, EOS, PAD, UNKNOWN
 
 Ids = NDArray[np.int64]

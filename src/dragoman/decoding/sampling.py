@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dragoman.decoding.choosing import top
-from dragoman.recipe.run import Sample
+from dragoman.recipe.decoding import Sample
 
 Words = NDArray[np.uint64]
 

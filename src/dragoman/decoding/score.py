@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dragoman.bundle import Bundle
-from dragoman.decoding.batches import answering, batches, named, padded, windows
+from dragoman.data.batching import padded
+from dragoman.data.frames import Encoded
+from dragoman.decoding.batches import answering, batches, named, windows
 from dragoman.errors import DataError
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.records import BOS, Example
@@ -44,7 +46,7 @@ class _Pair:
     """One source with one of its targets; `place` is that of the example in its window."""
 
     place: int
-    source: NDArray[np.int32]
+    source: Encoded
     target: NDArray[np.int32]
 
 
@@ -77,7 +79,7 @@ def _encode(bundle: Bundle, window: list[tuple[int, Example]]) -> tuple[list[_Pa
             continue
         try:
             source = bundle.codecs.source.encode(example.source)
-            targets = [bundle.codecs.target.encode(target) for target in example.targets]
+            targets = [bundle.codecs.text.encode(target) for target in example.targets]
         except DataError as fault:
             faults[place] = fault
             continue
@@ -87,7 +89,7 @@ def _encode(bundle: Bundle, window: list[tuple[int, Example]]) -> tuple[list[_Pa
 
 def _target_score(bundle: Bundle, pair: _Pair, log_probs: Sequence[float]) -> TargetScore:
     tokens = tuple(pair.target.tolist())
-    pieces = tuple(bundle.codecs.target.pieces(tokens))
+    pieces = tuple(bundle.codecs.text.pieces(tokens))
     return TargetScore(tokens, pieces, tuple(log_probs), sum(log_probs))
 
 
@@ -114,8 +116,8 @@ def _score_alone(bundle: Bundle, pair: _Pair, faults: dict[int, DataError]) -> l
 
 
 def _score_batch(bundle: Bundle, pairs: list[_Pair]) -> list[list[float]]:
-    source = padded([pair.source for pair in pairs], bundle.device)
-    target = padded([pair.target for pair in pairs], bundle.device)
+    source = padded([pair.source for pair in pairs]).to(bundle.device)
+    target = padded([pair.target for pair in pairs]).to(bundle.device)
     rows = teacher_forced(bundle.model, source, target).tolist()
     return [row[: len(pair.target)] for row, pair in zip(rows, pairs, strict=True)]
 

@@ -34,7 +34,7 @@ from dragoman.decoding.sampling import Words, draw, streams, uniforms
 from dragoman.errors import UserError
 from dragoman.model.contracts import State, rows_of
 from dragoman.model.seq2seq import Seq2Seq
-from dragoman.recipe.run import Beam, Decoding, Greedy, Sample
+from dragoman.recipe.decoding import Beam, Greedy, Sample, TokenDecoding
 from dragoman.records import BOS, EOS, Hypothesis, Sequence
 
 _LEAVING = 8
@@ -47,7 +47,7 @@ FAILED = Hypothesis((), (), -math.inf, False)
 def search(
     model: Seq2Seq,
     source: Sequence,
-    section: Decoding,
+    section: TokenDecoding,
     *,
     prefixes: list[list[int]] | None = None,
     keys: list[int] | None = None,
@@ -82,7 +82,7 @@ def search(
     return [_best(found, section) for found in answers]
 
 
-def _best(found: list[Hypothesis], section: Decoding) -> tuple[Hypothesis, ...]:
+def _best(found: list[Hypothesis], section: TokenDecoding) -> tuple[Hypothesis, ...]:
     ranked = sorted(found, key=lambda hypothesis: (hypothesis.is_finished, hypothesis.score), reverse=True)
     match section:
         case Beam():
@@ -106,6 +106,7 @@ class _Front:
     rules: Rules
     streams_NK: Words
     lengths_N: Ids
+    """Steps of the memory of each source."""
     best_NM: Reals
     """Best scores of finished hypotheses, largest first; minus infinity where there are fewer."""
     finished_N: Ids
@@ -153,7 +154,7 @@ class _Front:
 def _start(
     model: Seq2Seq,
     source: Sequence,
-    section: Decoding,
+    section: TokenDecoding,
     prefixes: Listed[Listed[int]] | None,
     keys: Listed[int] | None,
 ) -> _Front:
@@ -164,10 +165,10 @@ def _start(
             rows, wanted, seed = section.beam, section.nbest, 0
         case Sample():
             rows, wanted, seed = section.samples, section.samples, section.seed
-    lengths_N = source.lengths_B.cpu().numpy()
+    memory = model.encode(source)
+    lengths_N = memory.mask_NS.sum(dim=1).cpu().numpy()
     sources = len(lengths_N)
     rules = rules_for(lengths_N, section, prefixes)
-    memory = model.encode(source)
     totals_NK = np.zeros((sources, rows))
     if isinstance(section, Beam):
         totals_NK[:, 1:] = -math.inf  # all rows start alike: one is enough
@@ -187,7 +188,7 @@ def _start(
 
 
 def _step(
-    model: Seq2Seq, front: _Front, section: Decoding, reads: bool, answers: list[list[Hypothesis]]
+    model: Seq2Seq, front: _Front, section: TokenDecoding, reads: bool, answers: list[list[Hypothesis]]
 ) -> _Front:
     coverage = section.coverage_penalty if isinstance(section, Beam) else 0.0
     rows = len(front.tokens_BT)
@@ -218,7 +219,7 @@ def _without_broken(front: _Front, normaliser_B: Reals, answers: list[list[Hypot
 
 
 def _choose(
-    logits_BV: Tensor, normaliser_B: Reals, bounds_BX: Bounds | None, front: _Front, section: Decoding
+    logits_BV: Tensor, normaliser_B: Reals, bounds_BX: Bounds | None, front: _Front, section: TokenDecoding
 ) -> Choice:
     match section:
         case Beam() if section.beam > 1:
@@ -251,7 +252,7 @@ def _append(front: _Front, state: State, choice: Choice, reads_B1S: Tensor | Non
     )
 
 
-def _put_aside(front: _Front, section: Decoding, reads: bool, answers: list[list[Hypothesis]]) -> _Front:
+def _put_aside(front: _Front, section: TokenDecoding, reads: bool, answers: list[list[Hypothesis]]) -> _Front:
     """Collect what has ended, by the end symbol or at the length limit, and free its rows."""
     is_finished_NK = (front.tokens_BT[:, -1].reshape(front.totals_NK.shape) == EOS) & front.is_live_NK
     is_cut_N1 = front.rules.longest_N[:, None] <= front.step
@@ -273,7 +274,7 @@ def _put_aside(front: _Front, section: Decoding, reads: bool, answers: list[list
     )
 
 
-def _scores(front: _Front, rows: Ids, section: Decoding) -> Reals:
+def _scores(front: _Front, rows: Ids, section: TokenDecoding) -> Reals:
     totals_R = front.totals_NK.reshape(-1)[rows]
     if not isinstance(section, Beam):
         return totals_R
@@ -305,7 +306,7 @@ def _collect(front: _Front, rows: Ids, scores_R: Reals, reads: bool, answers: li
         )
 
 
-def _go_on(front: _Front, parents_NK: Ids | None, section: Decoding) -> _Front:
+def _go_on(front: _Front, parents_NK: Ids | None, section: TokenDecoding) -> _Front:
     """Let sources go that are done, then let each remaining state follow the hypothesis that continues it.
 
     Whatever is held of the others is copied then, so the first to be done wait, without a live row, for some
@@ -330,7 +331,7 @@ def _go_on(front: _Front, parents_NK: Ids | None, section: Decoding) -> _Front:
     return replace(front, state=front.state.select(front.there(_rows(moving_NK))))
 
 
-def _is_done(front: _Front, section: Decoding) -> NDArray[np.bool_]:
+def _is_done(front: _Front, section: TokenDecoding) -> NDArray[np.bool_]:
     """Whether no live hypothesis can still be among the best, or enough have finished and none looks like it.
 
     The bound: log-probabilities only fall, the divisor is largest at the longest length, and coverage costs

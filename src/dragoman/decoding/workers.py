@@ -14,17 +14,25 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import multiprocessing
 
-from dragoman.decoding.batches import padded
+from dragoman.data.batching import padded
+from dragoman.data.frames import Encoded
+from dragoman.decoding.ctc import ctc_beam, ctc_greedy
 from dragoman.decoding.search import search
 from dragoman.errors import DataError, UserError
 from dragoman.model.kernels import hold_memory
 from dragoman.model.seq2seq import Seq2Seq
-from dragoman.recipe.run import Decoding
+from dragoman.recipe.decoding import (
+    Beam,
+    CtcBeam,
+    CtcDecoding,
+    CtcGreedy,
+    Greedy,
+    Sample,
+    TokenDecoding,
+)
 from dragoman.records import Hypothesis
 
 Answers = tuple[Hypothesis, ...]
@@ -34,9 +42,9 @@ Answers = tuple[Hypothesis, ...]
 class Request:
     """A batch of encoded sources, with their keys (see `search`), and what is asked of each."""
 
-    sources: Sequence[NDArray[np.int32]]
+    sources: Sequence[Encoded]
     keys: Sequence[int]
-    section: Decoding
+    section: TokenDecoding | CtcDecoding
     prefix: list[int]
     reads: bool
 
@@ -71,16 +79,7 @@ def answering_requests(model: Seq2Seq, workers: int) -> Iterator[Answering]:
 def answer_request(model: Seq2Seq, request: Request) -> list[Answers | DataError]:
     """Search a batch; where the model refuses it, its members one by one."""
     try:
-        return list(
-            search(
-                model,
-                padded(request.sources, next(model.parameters()).device),
-                request.section,
-                prefixes=[request.prefix] * len(request.sources),
-                keys=list(request.keys),
-                reads=request.reads,
-            )
-        )
+        return list(_answers(model, request))
     except DataError as fault:
         if len(request.sources) == 1:
             return [fault]
@@ -89,6 +88,22 @@ def answer_request(model: Seq2Seq, request: Request) -> list[Answers | DataError
         for source, key in zip(request.sources, request.keys, strict=True)
         for answer in answer_request(model, replace(request, sources=[source], keys=[key]))
     ]
+
+
+@torch.inference_mode()
+def _answers(model: Seq2Seq, request: Request) -> list[Answers]:
+    source = padded(request.sources).to(next(model.parameters()).device)
+    section = request.section
+    if isinstance(section, Greedy | Beam | Sample):
+        prefixes = [request.prefix] * len(request.sources)
+        return search(model, source, section, prefixes=prefixes, keys=list(request.keys), reads=request.reads)
+    memory = model.encode(source)
+    log_probs_NSV, lengths_N = model.ctc_log_probs(memory), memory.mask_NS.sum(dim=1)
+    match section:
+        case CtcGreedy():
+            return [(answer,) for answer in ctc_greedy(log_probs_NSV, lengths_N)]
+        case CtcBeam():
+            return ctc_beam(log_probs_NSV, lengths_N, section.beam, section.nbest)
 
 
 def _mapped(pool: ProcessPoolExecutor, requests: Iterable[Request]) -> Iterator[list[Answers | DataError]]:

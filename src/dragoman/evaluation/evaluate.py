@@ -17,7 +17,9 @@ from dragoman.decoding.decode import decode
 from dragoman.errors import DataError
 from dragoman.evaluation.metrics import Score, measure
 from dragoman.model.kernels import compute
-from dragoman.recipe.run import Decoding, Evaluation, Metric
+from dragoman.model.objectives import objective_loss, plain
+from dragoman.recipe.decoding import Decoding
+from dragoman.recipe.metrics import Evaluation, Metric
 from dragoman.records import Example, Prediction
 
 SCORES = "scores.json"
@@ -92,13 +94,14 @@ def _references(bundle: Bundle, example: Example, evaluation: Evaluation) -> tup
 
 def _loss(bundle: Bundle, examples: Sequence[Example], batch_tokens: int) -> tuple[float | None, int]:
     """Return nats a token of the first references in float32, and how many tokens they have."""
+    objective = plain(bundle.recipe.training.objective)
     was_training = bundle.model.training
     nats, tokens = 0.0, 0
     bundle.model.eval()
     try:
         with torch.no_grad(), compute("fp32", bundle.device):
             for batch in batches_of(examples, bundle.codecs, batch_tokens):
-                loss = bundle.model.loss(batch.to(bundle.device), 0.0)
+                loss = objective_loss(bundle.model, batch.to(bundle.device), objective)
                 nats += float(loss.nll)
                 tokens += loss.tokens
     finally:

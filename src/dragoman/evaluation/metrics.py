@@ -23,7 +23,7 @@ from dragoman.errors import DataError
 from dragoman.evaluation.moses import moses_signature, moses_tokenizer
 from dragoman.evaluation.rouge import rouge
 from dragoman.evaluation.significance import interval, wilson_interval
-from dragoman.recipe.run import Bleu, Chrf, ErrorRate, Evaluation, ExactMatch, Metric, Rouge, Ter
+from dragoman.recipe.metrics import Bleu, Chrf, ErrorRate, Evaluation, ExactMatch, Metric, Rouge, Ter
 
 Rows = NDArray[np.float64]
 References = Sequence[Sequence[str]]

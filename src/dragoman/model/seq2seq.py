@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dragoman.errors import UserError
 from dragoman.model.contracts import Decoded, Decoder, Encoder, Memory, State
 from dragoman.model.cross_entropy import cross_entropy
+from dragoman.model.ctc import CtcHead, CtcLoss, ctc_loss
+from dragoman.model.frame_frontend import FrameFrontend
 from dragoman.model.frontends import TokenFrontend
 from dragoman.model.heads import VocabularyHead
 from dragoman.records import BOS, PAD, Batch, Port, Sequence
@@ -30,20 +33,22 @@ class Loss:
 
 
 class Seq2Seq(nn.Module):
-    """Any encoder with any decoder, from tokens to logits.
+    """Any encoder with any decoder, from tokens or frames to logits.
 
-    It computes in float32 unless the caller opens `kernels.compute`.
+    `ctc_head`, where there is one, lets the encoder's steps write the target too. It computes in float32
+    unless the caller opens `kernels.compute`.
     """
 
     def __init__(
         self,
         source_port: Port,
         target_port: Port,
-        source_frontend: TokenFrontend,
+        source_frontend: TokenFrontend | FrameFrontend,
         target_frontend: TokenFrontend,
         encoder: Encoder,
         decoder: Decoder,
         head: VocabularyHead,
+        ctc_head: CtcHead | None = None,
     ) -> None:
         super().__init__()
         self.source_port = source_port
@@ -53,10 +58,15 @@ class Seq2Seq(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.head = head
+        self.ctc_head = ctc_head
 
     def encode(self, source: Sequence) -> Memory:
         """Read sources."""
-        memory: Memory = self.encoder(self.source_frontend(source.values), source.mask_BS)
+        if isinstance(self.source_frontend, FrameFrontend):
+            inputs_BSD, mask_BS = self.source_frontend(source.values, source.mask_BS)
+        else:
+            inputs_BSD, mask_BS = self.source_frontend(source.values), source.mask_BS
+        memory: Memory = self.encoder(inputs_BSD, mask_BS)
         return memory
 
     def start(self, memory: Memory, beams: int = 1) -> State:
@@ -75,21 +85,40 @@ class Seq2Seq(nn.Module):
 
     def forward(self, batch: Batch) -> Decoded:
         """Return outputs for each target step, given the reference before it (teacher forcing)."""
-        tokens_BT = batch.target.values
+        return self.teach(self.encode(batch.source), batch.target)
+
+    def teach(self, memory: Memory, target: Sequence) -> Decoded:
+        """Return outputs for each target step, given what was read and the reference before the step."""
+        tokens_BT = target.values
         begin_B1 = torch.full_like(tokens_BT[:, :1], BOS)
-        decoded, _ = self.advance(
-            torch.cat([begin_B1, tokens_BT[:, :-1]], 1), self.start(self.encode(batch.source))
-        )
+        decoded, _ = self.advance(torch.cat([begin_B1, tokens_BT[:, :-1]], 1), self.start(memory))
         return decoded
 
     def loss(self, batch: Batch, label_smoothing: float) -> Loss:
         """Return the summed loss of a batch; logits of the whole batch never exist."""
-        outputs_BTD = self.head.hidden(self(batch).outputs_BTD)
-        targets_BT = batch.target.values.masked_fill(~batch.target.mask_BS, PAD)
+        return self.loss_of(self.encode(batch.source), batch.target, label_smoothing)
+
+    def loss_of(self, memory: Memory, target: Sequence, label_smoothing: float) -> Loss:
+        """Return the summed loss of targets, given what was read."""
+        outputs_BTD = self.head.hidden(self.teach(memory, target).outputs_BTD)
+        targets_BT = target.values.masked_fill(~target.mask_BS, PAD)
         total, nll = cross_entropy(
             outputs_BTD.flatten(0, 1), self.head.weight, self.head.bias, targets_BT.flatten(), label_smoothing
         )
-        return Loss(total, nll, int(batch.target.lengths_B.sum()))
+        return Loss(total, nll, int(target.lengths_B.sum()))
+
+    def ctc_log_probs(self, memory: Memory) -> Tensor:
+        """Return what each step of the encoder writes, blank (PAD) among it: (N, S, V) in nats.
+
+        UserError where the model has no CTC head.
+        """
+        if self.ctc_head is None:
+            raise UserError("this model was not trained with CTC: `training.objective` decides it")
+        return self.ctc_head.log_probs(memory)
+
+    def ctc_loss_of(self, memory: Memory, target: Sequence) -> CtcLoss:
+        """Return the summed CTC loss of targets, given what was read."""
+        return ctc_loss(self.ctc_log_probs(memory), memory.mask_NS, target.values, target.lengths_B)
 
 
 def parts_of(model: nn.Module) -> list[nn.Module]:

@@ -6,7 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from dragoman.recipe.section import Columns, Section, refuse
+from dragoman.recipe.columns import Columns
+from dragoman.recipe.section import Section, refuse
+from dragoman.recipe.series import Numbers, SeriesFiles, Windows
+from dragoman.recipe.speech import Manifest, Speech
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -42,15 +45,24 @@ class Table(Section):
 
 
 def _kind_of_corpus(value: Any) -> str:
-    """Tell a table from parallel files by the key that only a table has."""
-    is_table = isinstance(value, Table) or (
-        isinstance(value, dict) and not value.keys().isdisjoint(("file", "format"))
-    )
-    return "table" if is_table else "parallel"
+    """Tell corpora apart by the keys that only one of them has."""
+    match value:
+        case Manifest() | {"manifest": _}:
+            return "manifest"
+        case SeriesFiles() | {"series": _}:
+            return "series"
+        case Table() | {"file": _} | {"format": _}:
+            return "table"
+        case _:
+            return "parallel"
 
 
 Corpus = Annotated[
-    Annotated[Parallel, Tag("parallel")] | Annotated[Table, Tag("table")], Discriminator(_kind_of_corpus)
+    Annotated[Parallel, Tag("parallel")]
+    | Annotated[Table, Tag("table")]
+    | Annotated[Manifest, Tag("manifest")]
+    | Annotated[SeriesFiles, Tag("series")],
+    Discriminator(_kind_of_corpus),
 ]
 
 
@@ -69,6 +81,8 @@ class Data(Section):
     """Share of `train` held out for validation, by a stable hash of the source."""
     held_out_test: Fraction = 0.0
     """Share of `train` held out for the final score, by the same hash."""
+    windows: Windows | None = None
+    """How series of numbers are cut into examples."""
     strict: bool = False
     """Stop at bad rows instead of counting and listing them in `rejected.jsonl`."""
     max_source_length: int = Field(1024, ge=1)
@@ -100,7 +114,11 @@ class Data(Section):
             for name, corpus in scored.items()
             if corpus is not None and corpus.weight != 1
         ]
-        merging = [number for number, corpus in enumerate(self.train) if corpus.merge]
+        merging = [
+            number
+            for number, corpus in enumerate(self.train)
+            if not isinstance(corpus, SeriesFiles) and corpus.merge
+        ]
         wrong += [
             f"`train[{number}].merge` has no effect: each target of a source is a training example of its own"
             for number in merging
@@ -160,4 +178,5 @@ class Subwords(Text):
     """While training, cut words differently each epoch: dropout of BPE merges, or unigram smoothing."""
 
 
-Codec = Annotated[Characters | Bytes | Words | Subwords, Field(discriminator="kind")]
+TextSection = Characters | Bytes | Words | Subwords
+Codec = Annotated[Characters | Bytes | Words | Subwords | Speech | Numbers, Field(discriminator="kind")]

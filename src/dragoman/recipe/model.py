@@ -2,13 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from dragoman.recipe.section import Section, refuse
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Size = Annotated[int, Field(ge=1)]
+
+
+class Frontend(Section):
+    """Convolutions over frames, which shorten time, and then a linear map to the encoder's width.
+
+    For speech they make a step of several frames; one convolution without an activation cuts a series into
+    patches (kernel 16 and stride 8).
+    """
+
+    kernels: tuple[Size, ...] = Field((5, 5), min_length=1)
+    """Steps that each convolution sees at once, from the first to the last."""
+    strides: tuple[Size, ...] = Field((2, 2), min_length=1)
+    """Of how many steps each convolution makes one; as many as `kernels`."""
+    width: int | None = Field(None, ge=1)
+    """Channels of what convolutions write; the encoder's width by default."""
+    activation: Literal["none", "relu", "gelu", "glu"] = "glu"
+    """After each convolution; `glu` is gated (Dauphin et al. 2017)."""
+
+    @property
+    def shortening(self) -> int:
+        """Of how many frames all convolutions together make one step."""
+        return math.prod(self.strides)
+
+    def steps(self, length: int) -> int:
+        """Count the steps that are left of so many frames: one for each window of strides that has begun."""
+        return -(-length // self.shortening)
+
+    def steps_of(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Count the steps of many lengths."""
+        return -(-lengths // self.shortening)
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        wrong = [
+            f"a kernel of {kernel} with a stride of {stride} skips steps; kernels are at least as long"
+            for kernel, stride in zip(self.kernels, self.strides, strict=False)
+            if kernel < stride
+        ]
+        if len(self.kernels) != len(self.strides):
+            found = f"{len(self.kernels)} and {len(self.strides)}"
+            wrong.append(f"`kernels` and `strides` go in pairs, found {found}")
+        refuse(wrong)
+        return self
 
 
 class RecurrentEncoder(Section):
@@ -54,17 +101,23 @@ class Transformer(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        wrong = []
-        if self.width % self.heads:
-            wrong.append(f"`width` {self.width} is not a multiple of `heads` {self.heads}")
-        elif self.positions == "rotary" and (self.width // self.heads) % 2:
-            wrong.append(f"rotary `positions` need an even width a head, found {self.width // self.heads}")
-        if self.positions == "sinusoidal" and self.width % 2:
-            wrong.append(f"sinusoidal `positions` need an even `width`, found {self.width}")
+        wrong = _misfits(self.width, self.heads, self.positions)
         if self.positions != "learnt" and self.max_positions is not None:
             wrong.append(f"`max_positions` has no effect with {self.positions} positions")
         refuse(wrong)
         return self
+
+
+def _misfits(width: int, heads: int, positions: str) -> list[str]:
+    """Say which of these do not go together."""
+    wrong = []
+    if width % heads:
+        wrong.append(f"`width` {width} is not a multiple of `heads` {heads}")
+    elif positions == "rotary" and (width // heads) % 2:
+        wrong.append(f"rotary `positions` need an even width a head, found {width // heads}")
+    if positions == "sinusoidal" and width % 2:
+        wrong.append(f"sinusoidal `positions` need an even `width`, found {width}")
+    return wrong
 
 
 class TransformerEncoder(Transformer):
@@ -73,6 +126,35 @@ class TransformerEncoder(Transformer):
 
 class TransformerDecoder(Transformer):
     """A Transformer decoder (Vaswani et al. 2017)."""
+
+
+class ConformerEncoder(Section):
+    """Self-attention for what is far, convolutions for what is near (Gulati et al. 2020)."""
+
+    kind: Literal["conformer"]
+    width: int = Field(256, ge=2)
+    layers: int = Field(6, ge=1)
+    heads: int = Field(4, ge=1)
+    feedforward_width: int = Field(1024, ge=1)
+    """Inside each of the two feed-forward blocks of a layer."""
+    kernel_width: int = Field(31, ge=1)
+    """Steps that a convolution sees; odd."""
+    positions: Literal["sinusoidal", "rotary"] = "rotary"
+    """`rotary` makes attention see distances, as in the paper."""
+    dropout: Rate = 0.1
+    """On inputs and after each sublayer."""
+    attention_dropout: Rate = 0.0
+    """On attention weights."""
+    feedforward_dropout: Rate = 0.0
+    """Inside the feed-forward blocks."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        wrong = _misfits(self.width, self.heads, self.positions)
+        if self.kernel_width % 2 == 0:
+            wrong.append(f"`kernel_width` must be odd, found {self.kernel_width}")
+        refuse(wrong)
+        return self
 
 
 class NoAttention(Section):
@@ -149,8 +231,24 @@ class RecurrentDecoder(Section):
         return self
 
 
-Encoder = Annotated[RecurrentEncoder | TransformerEncoder, Field(discriminator="kind")]
-Decoder = Annotated[RecurrentDecoder | TransformerDecoder, Field(discriminator="kind")]
+class NoDecoder(Section):
+    """None: the encoder's steps write the target (`training.objective.kind: ctc`)."""
+
+    kind: Literal["none"]
+
+    @property
+    def layers(self) -> int:
+        """No layers."""
+        return 0
+
+    @property
+    def width(self) -> int:
+        """No width."""
+        return 0
+
+
+Encoder = Annotated[RecurrentEncoder | TransformerEncoder | ConformerEncoder, Field(discriminator="kind")]
+Decoder = Annotated[RecurrentDecoder | TransformerDecoder | NoDecoder, Field(discriminator="kind")]
 
 
 class Model(Section):
@@ -158,6 +256,8 @@ class Model(Section):
 
     encoder: Encoder = TransformerEncoder(kind="transformer")
     decoder: Decoder = TransformerDecoder(kind="transformer")
+    frontend: Frontend | None = None
+    """Convolutions between frames (audio, numbers) and the encoder; one linear map by default."""
     source_embedding_width: int | None = Field(None, ge=1)
     """Width of source embeddings, projected where it differs from the encoder's; the encoder's by default."""
     target_embedding_width: int | None = Field(None, ge=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dragoman.recipe.anatomy import Choice, Items, node_at
-from dragoman.recipe.run import Evaluation
+from dragoman.recipe.metrics import Evaluation
 from dragoman.recipe.sections import Recipe
 
 

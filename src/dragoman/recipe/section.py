@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
-
-Column = Annotated[int, Field(ge=0)] | str
-"""A column of a table: its number from 0, or its name."""
-Columns = Column | tuple[Column, ...]
+from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from dragoman.recipe.agreement import of_data, of_losses, of_metrics, of_model
 from dragoman.recipe.data import Codec, Data
+from dragoman.recipe.decoding import Beam, Decoding, Seed
+from dragoman.recipe.metrics import Evaluation
 from dragoman.recipe.model import Model, NoAttention, RecurrentDecoder
-from dragoman.recipe.run import Beam, Decoding, Evaluation, Seed, Training
+from dragoman.recipe.run import Training
 from dragoman.recipe.section import Section, refuse
+from dragoman.recipe.series import Numbers
 
 
 class Recipe(Section):
@@ -33,13 +37,25 @@ class Recipe(Section):
     decoding: Decoding = Beam(method="beam")
     evaluation: Evaluation = Evaluation()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fitting_defaults(cls, given: Any) -> Any:
+        """Let numbers be forecast, with the squared error, where nothing else is said."""
+        match given:
+            case {"target": {"kind": "numbers"} | Numbers()}:
+                return _for_numbers(given)
+            case _:
+                return given
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         wrong = []
         if self.joint_vocabulary and self.source != self.target:
             wrong.append("`joint_vocabulary` needs `source` and `target` to say the same")
-        if self.model.tie in ("encoder_decoder", "all") and not self.joint_vocabulary:
-            wrong.append(f"`model.tie: {self.model.tie}` needs `joint_vocabulary: true`")
+        wrong += of_data(self.data, self.source, self.target)
+        wrong += of_model(self.source, self.joint_vocabulary, self.model)
+        wrong += of_losses(self.target, self.model, self.training.objective, self.decoding)
+        wrong += of_metrics(self.target, self.evaluation)
         labels = ["loss", *(metric.label for metric in self.evaluation.metrics)]
         if self.training.watch not in labels:
             wrong.append(f"`training.watch: {self.training.watch}` is none of {', '.join(labels)}")
@@ -50,3 +66,10 @@ class Recipe(Section):
             wrong.append("`decoding.coverage_penalty` has no effect without `model.decoder.attention`")
         refuse(wrong)
         return self
+
+
+def _for_numbers(given: dict[str, Any]) -> dict[str, Any]:
+    training = given.get("training")
+    if isinstance(training, dict) and "objective" not in training:
+        training = {**training, "objective": {"kind": "squared"}}
+    return {"decoding": {"method": "forecast"}, **given, "training": training}

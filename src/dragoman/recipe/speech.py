@@ -7,7 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from dragoman.recipe.section import Column, Columns, Section, refuse
+from dragoman.recipe.columns import Column, Columns
+from dragoman.recipe.section import Section, refuse
 
 _MOST_SPEED, _LEAST_SPEED = 2.0, 0.5
 

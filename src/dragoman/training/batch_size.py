@@ -14,7 +14,7 @@ from dragoman.model.kernels import Precision, compute
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Batch
-from dragoman.training.objectives import objective_loss, target_tokens
+from dragoman.model.objectives import objective_loss, target_steps
 
 CANDIDATES = (1024, 2048, 4096, 8192, 16384)
 _WORTHWHILE = 1.05
@@ -65,7 +65,7 @@ def _speed(
         start = time.perf_counter()
         for batch in batches[1:]:
             _pass(model, batch, recipe, device, precision)
-        return target_tokens(batches[1:]) / (time.perf_counter() - start)
+        return target_steps(batches[1:]) / (time.perf_counter() - start)
     except torch.OutOfMemoryError:
         return None
     except RuntimeError as fault:

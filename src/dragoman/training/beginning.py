@@ -136,7 +136,8 @@ def _device(recipe: Recipe) -> torch.device:
 
 def _fresh_model(recipe: Recipe, prepared: Prepared, device: torch.device) -> Seq2Seq:
     torch.manual_seed(recipe.seed)
-    model = build_model(recipe.model, prepared.codecs.source.port, prepared.codecs.target.port)
+    ports = prepared.codecs.source.port, prepared.codecs.target.port
+    model = build_model(recipe.model, *ports, recipe.training.objective)
     return model.to(device).train()
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from dragoman.bundle import Bundle, load_bundle
 from dragoman.data.prepare import Prepared
+from dragoman.data.series_entries import digest_of
 from dragoman.data.store import fingerprint as content_hash
 from dragoman.errors import BundleError, CheckpointError, RecipeError
 from dragoman.recipe.loading import dump_recipe, load_recipe, recipe_from
 from dragoman.recipe.sections import Recipe
+from dragoman.records import Series, Value
 from dragoman.training.checkpoint import Checkpoint, write_whole
 from dragoman.training.progress import read_log
 
@@ -109,9 +111,12 @@ def write_recipe(recipe: Recipe, folder: Path) -> None:
 
 def fingerprint(prepared: Prepared) -> str:
     """Return a hash of what a run learns from and validates on."""
-    arrays = sorted(prepared.train.folder.iterdir())
-    dev = (repr((example.source, example.targets)) for example in prepared.dev)
-    return content_hash([path for path in arrays if path.suffix != ".json"], dev)
+    dev = (repr([_content(value) for value in (one.source, *one.targets)]) for one in prepared.dev)
+    return content_hash([], [prepared.train.digest(), *dev])
+
+
+def _content(value: Value) -> object:
+    return digest_of(value) if isinstance(value, Series) else value
 
 
 def refuse_other_data(checkpoint: Checkpoint, prepared: Prepared, folder: Path) -> None:

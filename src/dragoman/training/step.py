@@ -15,7 +15,7 @@ from dragoman.errors import Diverged
 from dragoman.model.kernels import compute
 from dragoman.records import Batch
 from dragoman.training.checkpoint import write_whole
-from dragoman.training.objectives import objective_loss, target_tokens
+from dragoman.model.objectives import objective_loss, target_steps
 from dragoman.training.optimization import gradient_norm, set_learning_rate
 from dragoman.training.run import Run
 from dragoman.training.schedules import rate_factor
@@ -51,7 +51,7 @@ def _draw(run: Run) -> list[Batch]:
 
 def _accumulate_gradient(run: Run, batches: Sequence[Batch]) -> float:
     """Return the summed negative log-likelihood; the gradient is that of the mean over all tokens."""
-    tokens = target_tokens(batches)
+    tokens = target_steps(batches)
     nlls = []
     for batch in batches:
         with compute(run.precision, run.device):
@@ -73,7 +73,7 @@ def _update(run: Run) -> float:
 
 
 def _count(run: Run, batches: Sequence[Batch], nll: float, start: float) -> None:
-    state, tokens = run.state, target_tokens(batches)
+    state, tokens = run.state, target_steps(batches)
     interval = Interval(
         state.interval.loss + nll,
         state.interval.target_tokens + tokens,
@@ -93,7 +93,7 @@ def _skip(run: Run, batches: Sequence[Batch], nll: float, norm: float) -> None:
     """Leave the weights as they are and count; give up where it repeats."""
     state = run.state
     run.state = replace(state, skipped=state.skipped + 1, skipped_in_a_row=state.skipped_in_a_row + 1)
-    tokens = target_tokens(batches)
+    tokens = target_steps(batches)
     ids = [name for batch in batches for name in batch.ids]
     run.log.write("skip", run.state, {"loss": nll / tokens, "gradient_norm": norm, "first_ids": ids[:5]})
     run.teller.say(f"step {state.step + 1:,} skipped: loss {nll / tokens:.4g}, gradient norm {norm:.4g}")

@@ -14,7 +14,8 @@ from dragoman.decoding.decode import decode
 from dragoman.evaluation.evaluate import evaluate
 from dragoman.evaluation.metrics import higher_is_better
 from dragoman.model.kernels import compute
-from dragoman.recipe.run import Decoding, Greedy, Limits
+from dragoman.model.objectives import objective_loss, plain
+from dragoman.recipe.decoding import Decoding, Greedy, Limits
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example
 
@@ -53,10 +54,11 @@ def development_loss(bundle: Bundle, dev: Sequence[Example]) -> float:
     """Return the negative log-likelihood a target token in nats, without smoothing, in float32."""
     budget = bundle.recipe.training.batch_tokens
     assert isinstance(budget, int), "`auto` is resolved before a run begins"
+    section = plain(bundle.recipe.training.objective)
     total, tokens = 0.0, 0
     for batch in batches_of(dev, bundle.codecs, budget):
         with compute("fp32", bundle.device):
-            loss = bundle.model.loss(batch.to(bundle.device), 0.0)
+            loss = objective_loss(bundle.model, batch.to(bundle.device), section)
         total, tokens = total + float(loss.nll), tokens + loss.tokens
     return total / max(1, tokens)
 

@@ -1,0 +1,85 @@
+"""What sections of a recipe must agree on: kinds of values, losses, ways of decoding, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dragoman.recipe.data import Codec, Data
+from dragoman.recipe.decoding import Beam, CtcBeam, CtcGreedy, Decoding, Forecasting, Greedy
+from dragoman.recipe.metrics import Evaluation
+from dragoman.recipe.model import Model, NoDecoder
+from dragoman.recipe.objectives import CrossEntropy, Ctc, Objective
+from dragoman.recipe.series import Crps, ForecastError, Mase, Numbers, SeriesFiles, Smape
+from dragoman.recipe.speech import Manifest, Speech
+
+
+def of_data(data: Data, source: Codec, target: Codec) -> Iterator[str]:
+    """Say where files do not hold what the codecs take."""
+    corpora = [corpus for corpus in (*data.train, data.dev, data.test) if corpus is not None]
+    if isinstance(target, Speech):
+        yield "`target.kind: speech`: speech is read, not written; text or numbers would do"
+    has_audio = [isinstance(corpus, Manifest) for corpus in corpora]
+    if isinstance(source, Speech) and not all(has_audio):
+        yield "`source.kind: speech` reads corpora with a `manifest`, found others in `data`"
+    if not isinstance(source, Speech) and any(has_audio):
+        yield f"`data` has a `manifest` of audio, but `source.kind` is {source.kind}; `speech` would do"
+    yield from _of_series(data, [isinstance(corpus, SeriesFiles) for corpus in corpora], source, target)
+
+
+def _of_series(data: Data, are_series: list[bool], source: Codec, target: Codec) -> Iterator[str]:
+    if any(are_series) and not all(are_series):
+        yield "`data` mixes `series` with other corpora; windows of series are examples of their own kind"
+    if any(are_series) and not (isinstance(source, Numbers) and isinstance(target, Numbers)):
+        yield "`data` has `series`, which need `source.kind: numbers` and `target.kind: numbers`"
+    if any(are_series) and data.windows is None:
+        yield "`data` has `series`; `data.windows` must say how they are cut into examples"
+    if data.windows is not None and not any(are_series):
+        yield "`data.windows` has no effect without `series`"
+    if any(are_series) and (data.held_out_dev or data.held_out_test):
+        yield "series are split by time: say `part` for `train`, `dev` and `test`, nothing is held out by chance"
+
+
+def of_losses(target: Codec, model: Model, objective: Objective, decoding: Decoding) -> Iterator[str]:
+    """Say where the loss or the decoding does not fit the target or the model."""
+    is_numeric = not isinstance(objective, CrossEntropy | Ctc)
+    writes_numbers = isinstance(target, Numbers)
+    if writes_numbers != is_numeric:
+        fitting = "a loss of numbers, for instance squared" if writes_numbers else "cross_entropy or ctc"
+        yield f"`training.objective.kind: {objective.kind}` does not fit `target.kind: {target.kind}`; {fitting} would"
+    if writes_numbers != isinstance(decoding, Forecasting):
+        fitting = "forecast" if writes_numbers else "greedy, beam or sample"
+        yield f"`decoding.method: {decoding.method}` does not fit `target.kind: {target.kind}`; {fitting} would"
+    yield from _of_ctc(model, objective, decoding)
+
+
+def _of_ctc(model: Model, objective: Objective, decoding: Decoding) -> Iterator[str]:
+    is_ctc = isinstance(objective, Ctc)
+    if is_ctc != isinstance(model.decoder, NoDecoder):
+        yield (
+            "`training.objective.kind: ctc` and `model.decoder.kind: none` go together; "
+            "`cross_entropy` with `ctc_weight` trains a decoder beside CTC"
+        )
+    has_ctc = is_ctc or (isinstance(objective, CrossEntropy) and objective.ctc_weight > 0)
+    if isinstance(decoding, CtcGreedy | CtcBeam) and not has_ctc:
+        yield f"`decoding.method: {decoding.method}` needs a loss with CTC in `training.objective`"
+    if isinstance(decoding, Greedy | Beam) and decoding.ctc_weight and not has_ctc:
+        yield "`decoding.ctc_weight` needs `training.objective.ctc_weight`"
+    if is_ctc and not isinstance(decoding, CtcGreedy | CtcBeam):
+        yield f"`decoding.method: {decoding.method}` needs a decoder; ctc_greedy or ctc_beam would do"
+
+
+def of_model(source: Codec, joint_vocabulary: bool, model: Model) -> Iterator[str]:
+    """Say where the model does not fit what it reads."""
+    if joint_vocabulary and isinstance(source, Speech | Numbers):
+        yield f"`joint_vocabulary` is for text on both sides, found `source.kind: {source.kind}`"
+    if model.tie in ("encoder_decoder", "all") and not joint_vocabulary:
+        yield f"`model.tie: {model.tie}` needs `joint_vocabulary: true`"
+    if model.frontend is not None and not isinstance(source, Speech | Numbers):
+        yield f"`model.frontend` has no effect on `source.kind: {source.kind}`: it shortens frames"
+
+
+def of_metrics(target: Codec, evaluation: Evaluation) -> Iterator[str]:
+    """Say where a metric does not fit the target."""
+    for metric in evaluation.metrics:
+        if isinstance(metric, ForecastError | Smape | Mase | Crps) != isinstance(target, Numbers):
+            yield f"`evaluation.metrics`: `{metric.label}` does not fit `target.kind: {target.kind}`"

@@ -1,0 +1,134 @@
+"""What a recipe can say about decoding."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dragoman.recipe.section import Section
+
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+class Limits(Section):
+    """What holds for every way of decoding."""
+
+    max_length: int = Field(1024, ge=1)
+    """Longest output in tokens, end symbol included; `max_ratio` and `max_extra` may end it earlier."""
+    max_ratio: float = Field(2.0, gt=0)
+    """Longest output: this many times the source's length, plus `max_extra`."""
+    max_extra: int = Field(50, ge=0)
+    min_length: int = Field(0, ge=0)
+    """Shortest output in tokens, end symbol not counted."""
+    no_repeat_ngram: int = Field(0, ge=0)
+    """No run of this many tokens comes twice; 0 allows all."""
+    batch_tokens: int = Field(8192, ge=1)
+    """Budget of a decoding batch: rows (beams included) times longest source; never changes answers."""
+    precision: Literal["fp32", "int8"] = "fp32"
+    """What matrix products are computed in; int8 is faster on a CPU, and its answers differ a little."""
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        if self.min_length >= self.max_length:
+            raise ValueError(
+                f"`min_length` {self.min_length} does not fit into `max_length` {self.max_length}"
+            )
+        return self
+
+
+class Greedy(Limits):
+    """The most probable token at every step."""
+
+    method: Literal["greedy"]
+    ctc_weight: float = Field(0.0, ge=0, lt=1)
+    """Share of each score that CTC on the encoder's steps has beside it (Watanabe et al. 2017)."""
+
+
+class Beam(Limits):
+    """Beam search."""
+
+    method: Literal["beam"]
+    beam: int = Field(5, ge=1)
+    nbest: int = Field(1, ge=1)
+    """How many answers to give; at most `beam`."""
+    length_penalty: float = Field(1.0, ge=0)
+    """Divide the score by ((5 + length) / 6) to this power (Wu et al. 2016); 0 does not."""
+    coverage_penalty: float = Field(0.0, ge=0)
+    """Weight of the penalty for source steps that nobody looked at (Wu et al. 2016)."""
+    ctc_weight: float = Field(0.0, ge=0, lt=1)
+    """Share of each score that CTC on the encoder's steps has beside it (Watanabe et al. 2017)."""
+
+    @model_validator(mode="after")
+    def _nbest(self) -> Self:
+        if self.nbest > self.beam:
+            raise ValueError(f"`nbest` {self.nbest} is more than `beam` {self.beam}")
+        return self
+
+
+class Sample(Limits):
+    """Draw tokens from the model's distribution."""
+
+    method: Literal["sample"]
+    samples: int = Field(1, ge=1)
+    """How many answers to draw for each input."""
+    temperature: float = Field(1.0, gt=0)
+    top_k: int = Field(0, ge=0)
+    """Draw only from this many most probable tokens; 0 takes all."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Draw only from the most probable tokens that together reach this probability (Holtzman et al. 2020)."""
+    seed: Seed = 1
+
+
+class Ctc(Section):
+    """What both ways of answering with CTC have in common."""
+
+    batch_tokens: int = Field(8192, ge=1)
+    """Budget of a decoding batch: rows times longest source; never changes answers."""
+    precision: Literal["fp32", "int8"] = "fp32"
+    """What matrix products are computed in; int8 is faster on a CPU, and its answers differ a little."""
+
+
+class CtcGreedy(Ctc):
+    """The most probable symbol of CTC at every step of the encoder, repeats and blanks left out."""
+
+    method: Literal["ctc_greedy"]
+
+
+class CtcBeam(Ctc):
+    """The most probable prefixes of CTC, all ways to write each taken together (Hannun et al. 2014)."""
+
+    method: Literal["ctc_beam"]
+    beam: int = Field(10, ge=1)
+    nbest: int = Field(1, ge=1)
+    """How many answers to give; at most `beam`."""
+
+    @model_validator(mode="after")
+    def _nbest(self) -> Self:
+        if self.nbest > self.beam:
+            raise ValueError(f"`nbest` {self.nbest} is more than `beam` {self.beam}")
+        return self
+
+
+class Forecasting(Section):
+    """Numbers: the model's point forecast, and on request samples and quantiles of its distribution."""
+
+    method: Literal["forecast"]
+    horizon: int | None = Field(None, ge=1)
+    """Steps to forecast; those of training by default. More than these only step by step."""
+    samples: int = Field(0, ge=0)
+    """Paths to draw from the model's distribution."""
+    quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    """Levels to report: the model's own, or those of its samples."""
+    seed: Seed = 1
+    batch_tokens: int = Field(8192, ge=1)
+    """Budget of a batch: rows times longest side; never changes answers."""
+    precision: Literal["fp32"] = "fp32"
+
+
+TokenDecoding = Greedy | Beam | Sample
+"""Ways of writing tokens one after the other."""
+CtcDecoding = CtcGreedy | CtcBeam
+Decoding = Annotated[
+    Greedy | Beam | Sample | CtcGreedy | CtcBeam | Forecasting, Field(discriminator="method")
+]

@@ -1,0 +1,86 @@
+"""What a recipe can say about the loss."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dragoman.recipe.section import Section, refuse
+
+
+class CrossEntropy(Section):
+    """Negative log-likelihood of the target, a token."""
+
+    kind: Literal["cross_entropy"]
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    """Share of the probability that the reference gives away to all symbols alike (Szegedy et al. 2016)."""
+    ctc_weight: float = Field(0.0, ge=0, lt=1)
+    """Share of the loss that CTC on the encoder's steps has beside it (Watanabe et al. 2017)."""
+
+
+CROSS_ENTROPY = CrossEntropy(kind="cross_entropy")
+"""The loss of a recipe that names none."""
+
+
+class Ctc(Section):
+    """Connectionist temporal classification (Graves et al. 2006): the encoder alone writes the target."""
+
+    kind: Literal["ctc"]
+
+
+class Numeric(Section):
+    """What all losses of numbers have in common."""
+
+    units: Literal["codec", "data"] = "data"
+    """What errors are measured in: the codec's scale, or for scales of a window that of all training data."""
+
+
+class Squared(Numeric):
+    """The squared error."""
+
+    kind: Literal["squared"]
+
+
+class Absolute(Numeric):
+    """The absolute error."""
+
+    kind: Literal["absolute"]
+
+
+class Huber(Numeric):
+    """Squared where the error is small, absolute where it is large (Huber 1964)."""
+
+    kind: Literal["huber"]
+    delta: float = Field(1.0, gt=0)
+    """Error at which one becomes the other."""
+
+
+class Quantile(Numeric):
+    """The pinball loss of several quantiles (Koenker and Bassett 1978); the answer is the median."""
+
+    kind: Literal["quantile"]
+    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.25, 0.5, 0.75, 0.9)
+    """Rising, 0.5 among them."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        wrong = []
+        if list(self.levels) != sorted(set(self.levels)):
+            wrong.append(f"`levels` must rise, found {list(self.levels)}")
+        if 0.5 not in self.levels:
+            wrong.append("`levels` need 0.5, the median, which is the answer")
+        refuse(wrong)
+        return self
+
+
+class Likelihood(Section):
+    """Negative log-likelihood of a distribution of each number: a normal one, or the heavier Student's t."""
+
+    kind: Literal["gaussian", "student_t"]
+
+
+NumericObjective = Squared | Absolute | Huber | Quantile | Likelihood
+Objective = Annotated[
+    CrossEntropy | Ctc | Squared | Absolute | Huber | Quantile | Likelihood, Field(discriminator="kind")
+]
