@@ -308,8 +308,9 @@ def padded(rows: Sequence[Encoded]) -> Padded:
             _ahead(ahead) if ahead else None,
         )
     ids = np.full((len(rows), longest), PAD, dtype=np.int64)
-    for place, tokens in zip(ids, rows, strict=True):
-        place[: len(tokens)] = tokens
+    tokens = [row for row in rows if not isinstance(row, Frames)]
+    for place, row_S in zip(ids, tokens, strict=True):
+        place[: len(row_S)] = row_S
     return Padded(torch.from_numpy(ids), lengths)
 
 

@@ -11,7 +11,7 @@ from dragoman.data.lines import find_file, plain_name, read_lines
 from dragoman.data.manifests import read_manifest
 from dragoman.data.parquet import read_parquet
 from dragoman.data.rejects import Rejects
-from dragoman.data.rows import BadRow, references_of, text_of
+from dragoman.data.rows import BadRow, proper_text, references_of
 from dragoman.data.tables import Row, read_csv, read_jsonl, read_tsv
 from dragoman.errors import DataError
 from dragoman.recipe.columns import columns_of
@@ -111,7 +111,7 @@ def _example(
 ) -> Example | None:
     """Make the example of a row whose first values are its source; None where the row is bad."""
     try:
-        source = "\t".join(text_of(value, "the source") for value in values[:sources])
+        source = "\t".join(proper_text(value, "the source") for value in values[:sources])
         if not source.strip():
             raise BadRow("empty source", repr(source))
         references = references_of(values[sources:], source)

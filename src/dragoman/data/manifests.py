@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dragoman.data.audio import END_TOLERANCE_SECONDS, Clip, clip_of, is_file, parts_of, seconds_of
 from dragoman.data.lines import find_file, nearest, plain_name, read_lines
 from dragoman.data.rejects import Rejects
-from dragoman.data.rows import BadRow, references_of, text_of
+from dragoman.data.rows import BadRow, proper_text, references_of
 from dragoman.data.tables import Row, read_csv, read_jsonl, read_tsv
 from dragoman.errors import DataError
 from dragoman.recipe.columns import Column, columns_of
@@ -157,7 +157,7 @@ def _table(
             continue
         try:
             name, begin, duration, *targets = row.values
-            source = files.source(_clip(text_of(name, "the sound file"), begin, duration))
+            source = files.source(_clip(proper_text(name, "the sound file"), begin, duration))
             yield Example(source, references_of(targets, source), f"{path.name}:{row.number}", origin)
         except BadRow as bad:
             rejects.add(bad.kind, origin, bad.found)

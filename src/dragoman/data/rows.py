@@ -26,14 +26,14 @@ def references_of(values: Sequence[object], source: str) -> tuple[str, ...]:
     A list, which JSON and Parquet can hold, has several in one value.
     """
     several = [each for value in values for each in (value if isinstance(value, list) else [value])]
-    targets = [text_of(value, "the target") for value in several]
+    targets = [proper_text(value, "the target") for value in several]
     references = tuple(text for text in targets if text.strip())
     if not references:
         raise BadRow("empty target", f"{' | '.join(targets)!r} for {source!r}")
     return references
 
 
-def text_of(value: object, role: str) -> str:
+def proper_text(value: object, role: str) -> str:
     """Check that a value is proper text, a null being an empty one; BadRow otherwise."""
     if value is None:
         return ""

@@ -40,7 +40,6 @@ class SpeechCodec:
         """Take the figures that `normalise: global` goes by; the others do not look at them."""
         self.section = section
         self.port = Port("frames", section.mel_bins)
-        self.variants = len(section.speeds)
         self.log_mel = LogMel(section)
         self._mean_F = mean_F
         self._deviation_F = deviation_F
@@ -55,17 +54,23 @@ class SpeechCodec:
         return value
 
     def encode(self, value: Value, seed: int | None = None, source: Value | None = None) -> Frames:
-        """Return the normalised frames_SF of a clip or recording; neither seed nor source change them.
+        """Return the normalised frames of a clip or recording; neither seed nor source change them.
 
         Raises DataError for what cannot be read.
         """
-        return Frames(self._frames(_samples(self.section, value)))
+        return self._frames(_samples(self.section, value))
+
+    @property
+    def variants(self) -> int:
+        """How many variants `encode_variants` makes of a value."""
+        return len(self.section.speeds)
 
     def encode_variants(self, value: Value) -> list[Frames]:
-        """Return what `encode` does at each of the section's speeds, in their order."""
+        """Return what `encode` does, and then the same at each other of the section's speeds."""
         samples_M = _samples(self.section, value)
         rate_hz = self.section.sample_rate_hz
-        return [Frames(self._frames(at_speed(samples_M, rate_hz, speed))) for speed in self.section.speeds]
+        speeds = [1.0, *(speed for speed in self.section.speeds if speed != 1)]
+        return [self._frames(at_speed(samples_M, rate_hz, speed)) for speed in speeds]
 
     def augment(self, frames_SF: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
         """Return frames with ranges of bands and of time at their mean (SpecAugment, Park et al. 2019).
@@ -101,17 +106,17 @@ class SpeechCodec:
         text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
         (folder / "codec.json").write_text(text, encoding="utf-8")
 
-    def _frames(self, samples_M: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _frames(self, samples_M: NDArray[np.float32]) -> Frames:
         frames_SF = _log_mel(self.log_mel, samples_M)
         match self.section.normalise:
             case "none":
-                return frames_SF
+                pass
             case "utterance":
                 frames_SF -= frames_SF.mean(axis=0)
                 frames_SF /= np.maximum(frames_SF.std(axis=0), _LEAST_DEVIATION)
-                return frames_SF
             case "global":
-                return ((frames_SF - self._mean_F) / self._deviation_F).astype(np.float32)
+                frames_SF = ((frames_SF - self._mean_F) / self._deviation_F).astype(np.float32)
+        return Frames(frames_SF)
 
 
 class SpeechLearner:
