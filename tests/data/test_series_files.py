@@ -236,7 +236,8 @@ def test_faults_of_parquet(tmp_path, monkeypatch):
 
 def test_forecasts_written_as_csv_can_be_read_again(tmp_path):
     times = np.arange("2020-01-01", "2020-01-03", dtype="M8[D]").astype("M8[s]")
-    forecasts = [Series(np.array([[1.5, nan], [1e-9, 1 / 3]]), ("a", "b"), name, times) for name in ("x", "y")]
+    values = np.array([[1.5, nan], [1e-9, 1 / 3]])
+    forecasts = [Series(values, ("a", "b"), name, times) for name in ("x", "y")]
     bands = [{0.1: one.values - 1, 0.9: one.values + 1} for one in forecasts]
     text = series_csv(forecasts, bands)
     assert text.splitlines()[0] == "id,time,a,b,a@0.1,b@0.1,a@0.9,b@0.9"
