@@ -20,18 +20,23 @@ WORDS = ["lower", "lowest", "newer", "newest", "wider", "widest", "low", "new", 
 class MemoryStore:
     """What BatchStream needs of a store, in memory."""
 
+    variants = 1
+
     def __init__(self, pairs, codecs, corpus_sizes=None):
         self.pairs = pairs
-        self.encoded = [(codecs.source.encode(s), codecs.target.encode(t)) for s, t in pairs]
-        self.source_lengths = np.array([len(s) for s, _ in self.encoded], dtype=np.int32)
-        self.target_lengths = np.array([len(t) for _, t in self.encoded], dtype=np.int32)
+        self.pairs_encoded = [(codecs.source.encode(s), codecs.target.encode(t)) for s, t in pairs]
+        self.source_lengths = np.array([len(s) for s, _ in self.pairs_encoded], dtype=np.int32)
+        self.target_lengths = np.array([len(t) for _, t in self.pairs_encoded], dtype=np.int32)
         self.corpus_sizes = corpus_sizes or [len(pairs)]
 
     def __len__(self):
         return len(self.pairs)
 
-    def tokens(self, entry):
-        return self.encoded[entry]
+    def encoded(self, entry, variant=0):
+        return self.pairs_encoded[entry]
+
+    def lengths_of_sources(self, entries, variants):
+        return self.source_lengths[entries]
 
     def values(self, entry):
         return self.pairs[entry]
@@ -135,7 +140,7 @@ def test_going_on_reads_nothing_of_what_came_before(small_windows):
             super().__init__(PAIRS, CODECS)
             self.read = []
 
-        def tokens(self, entry):
+        def encoded(self, entry, variant=0):
             self.read.append(entry)
             return super().encoded(entry)
 

@@ -72,3 +72,23 @@ def test_wilson_does_not_take_twenty_of_twenty_for_certainty(hits, ends):
     share, low, high = wilson_interval(hits, 20, 0.95)
     assert (low, high) == (pytest.approx(ends[0], abs=0.005), pytest.approx(ends[1], abs=0.005))
     assert low <= share <= high
+
+
+def test_blocks_of_independent_rows_change_little_and_blocks_of_equal_rows_a_lot():
+    def width(rows, block):
+        _, low, high = interval(rows, mean, 1000, 0.95, seed=1, block=block)
+        return high - low
+
+    rows = coins(600)
+    assert width(rows, 7) == pytest.approx(width(rows, 1), rel=0.2)
+    repeated = np.repeat(coins(60), 10, axis=0)
+    assert width(repeated, 10) == pytest.approx(width(coins(60), 1), rel=0.25)
+    assert width(repeated, 1) < 0.5 * width(repeated, 10)
+
+
+@pytest.mark.parametrize("block", [2, 7, 20])
+def test_blocks_draw_as_many_rows_as_there_are(block):
+    sums = significance._blocks(coins(40), 100, 1, block)
+    assert sums[:, 1] == pytest.approx(np.full(100, 40))
+    assert len(set(sums[:, 0].round(6))) > 3
+    assert interval(coins(40), mean, 100, 0.9, 1, block) == interval(coins(40), mean, 100, 0.9, 1, block)

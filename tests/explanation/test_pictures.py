@@ -6,11 +6,13 @@ import json
 import sys
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 import torch
 
 from dragoman.errors import DataError, MissingExtra
-from dragoman.explanation.pictures import attention_picture, learning_curve
+from dragoman.explanation.pictures import attention_picture, fan_chart, learning_curve
+from dragoman.records import Series
 
 ROWS = [
     {"kind": "start", "step": 0},
@@ -57,3 +59,32 @@ def test_a_missing_matplotlib_names_the_line_that_installs_it(log, tmp_path, mon
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtra, match=r"pip install 'dragoman\[plots\]'"):
         learning_curve(log, tmp_path / "curve.png")
+
+
+def forecast(variables=2, times=True, horizon=4):
+    names = tuple(f"variable {number}" for number in range(variables))
+    values = np.random.default_rng(0).standard_normal((10, variables))
+    days = np.datetime64("2020-01-01", "s") + np.arange(10 + horizon) * np.timedelta64(86_400, "s")
+    point = np.zeros((horizon, variables))
+    quantiles = {level: point + level for level in (0.05, 0.25, 0.5, 0.75, 0.95)}
+    return Series(values, names, "shop 7", days if times else None), point, quantiles
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_a_fan_chart_names_variables_bands_and_steps(tmp_path, times):
+    context, point, quantiles = forecast(times=times)
+    fan_chart(tmp_path / "fan.svg", context, np.full((4, 2), np.nan), point, quantiles)
+    text = (tmp_path / "fan.svg").read_text("utf-8")
+    labels = ["variable 0", "variable 1", "90% interval", "50% interval", "what came", "forecast", "shop 7"]
+    for label in [*labels, "2020-Jan" if times else "step of the forecast"]:
+        assert f"<!-- {label} -->" in text
+    assert text.count("<!-- past -->") == 1
+
+
+def test_a_fan_chart_grows_with_its_variables_and_needs_neither_truth_nor_bands(tmp_path):
+    heights = []
+    for variables in (1, 3):
+        context, point, _ = forecast(variables)
+        fan_chart(tmp_path / "fan.png", context, None, point, {})
+        heights.append(int.from_bytes((tmp_path / "fan.png").read_bytes()[20:24], "big"))
+    assert heights[1] > 2 * heights[0]

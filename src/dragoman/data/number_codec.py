@@ -145,11 +145,13 @@ class NumbersCodec:
         names, steps = self.statistics.known_names, len(series.values)
         known, times = series.known_values, series.times
         if names and (known is None or len(known) < steps or known.shape[1] != len(names)):
+            found = 0 if known is None or known.shape[1] != len(names) else len(known)
             raise DataError(
-                f"expected known values of {_listed(names)} at each of {steps:,} steps, found none"
+                f"expected {_listed(names)} to be known at each of {steps:,} steps, found it at {found:,}"
             )
         if self.section.calendar and (times is None or len(times) < steps):
-            raise DataError(f"`calendar` needs the time of each of {steps:,} steps, found none")
+            found = 0 if times is None else len(times)
+            raise DataError(f"`calendar` needs the time of each of {steps:,} steps, found {found:,}")
         parts: list[NDArray[np.float64]] = []
         if names and known is not None:
             if not np.isfinite(known).all():

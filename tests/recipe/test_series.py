@@ -1,0 +1,58 @@
+"""What a recipe may and may not say about series."""
+
+import pytest
+from pydantic import ValidationError
+
+from dragoman.recipe.series import Crps, ForecastError, Mase, Numbers, SeriesFiles, Smape, layout_of
+
+
+@pytest.mark.parametrize(
+    ("section", "layout"),
+    [
+        ({"series": "a.csv"}, "wide"),
+        ({"series": "a.csv.gz", "id": "name"}, "long"),
+        ({"series": "a.parquet", "id": 0}, "long"),
+        ({"series": "a.parquet", "format": "parquet"}, "wide"),
+        ({"series": "A.NPY"}, "npy"),
+        ({"series": ("a.csv", "b.csv"), "format": "rows"}, "rows"),
+    ],
+)
+def test_the_layout_follows_name_and_id(section, layout):
+    assert layout_of(SeriesFiles(**section)) == layout
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"series": ()}, "one or more files"),
+        ({"series": ("a", "a")}, "each named once"),
+        ({"series": "a", "format": "wide", "id": "x"}, "`id` has no effect in the layout `wide`"),
+        ({"series": "a", "format": "rows", "time": "x"}, "`time` has no effect in the layout `rows`"),
+        ({"series": "a", "format": "rows", "apart": True}, "`apart` has no effect"),
+        ({"series": "a.npy", "known": "x"}, "`known` has no effect in the layout `npy`"),
+        ({"series": "a.npy", "values": "x"}, "columns of an array have numbers"),
+        ({"series": "a", "format": "long"}, "needs `id`"),
+        ({"series": "a", "time": "x", "values": ("x", "y")}, "column 'x' is named 2 times"),
+        ({"series": "a", "part": ("soon", None)}, "'soon' is neither a row number nor an ISO date"),
+        ({"series": "a", "part": ("2016-07-01T00:00+02:00", None)}, "neither a row number"),
+        ({"series": "a", "part": (5, 5)}, "nothing lies between 5 and 5"),
+        ({"series": "a", "part": (-5, -8)}, "nothing lies between"),
+        ({"series": "a", "part": ("2016-07-02", "2016-07-01")}, "nothing lies between"),
+        ({"series": "a", "part": (None, 0)}, "nothing lies between"),
+    ],
+)
+def test_contradictions_are_refused(section, message):
+    with pytest.raises(ValidationError, match=message):
+        SeriesFiles(**section)
+
+
+def test_a_calendar_names_each_part_once():
+    with pytest.raises(ValidationError, match="named once"):
+        Numbers(kind="numbers", calendar=("hour", "hour"))
+
+
+@pytest.mark.parametrize("section", [ForecastError, Smape, Mase, Crps])
+def test_a_metric_is_called_by_its_name_unless_it_says_otherwise(section):
+    name = "mae" if section is ForecastError else section.__name__.lower()
+    assert section.model_validate({"name": name}).label == name
+    assert section.model_validate({"name": name, "label": "x"}).label == "x"
