@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from dragoman.evaluation.evaluate import Report
     from dragoman.evaluation.metrics import Score
+    from dragoman.model.seq2seq import Seq2Seq
     from dragoman.recipe.loading import load_recipe, recipe_from
     from dragoman.recipe.schema import recipe_schema
     from dragoman.recipe.sections import Recipe
@@ -46,6 +47,7 @@ _HOMES = {
     "RecipeError": "dragoman.errors",
     "Report": "dragoman.evaluation.evaluate",
     "Score": "dragoman.evaluation.metrics",
+    "Seq2Seq": "dragoman.model.seq2seq",
     "UserError": "dragoman.errors",
     "check": "dragoman.api",
     "evaluate": "dragoman.api",
@@ -73,6 +75,7 @@ __all__ = [
     "RecipeError",
     "Report",
     "Score",
+    "Seq2Seq",
     "UserError",
     "check",
     "evaluate",

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dragoman import __version__
-from dragoman.data.codec import Codecs, load_codec
+from dragoman.data.codec import Codecs, load_codec, ports_of
 from dragoman.errors import BundleError, DataError, RecipeError, UserError
 from dragoman.model.build import build_model
 from dragoman.model.seq2seq import Seq2Seq
@@ -323,7 +323,7 @@ def _refuse_outside(where: Path, path: Path) -> None:
 
 def _load_model(recipe: Recipe, codecs: Codecs, path: Path) -> Seq2Seq:
     """Build the model of the recipe and fill it; first without memory: a false recipe must cost nothing."""
-    ports, found = (codecs.source.port, codecs.target.port), _header(path)
+    ports, found = ports_of(recipe, codecs), _header(path)
     if (layers := recipe.model.encoder.layers + recipe.model.decoder.layers) > len(found):
         raise BundleError(f"{path}: expected weights of {layers:,} layers, found {len(found):,} tensors")
     with torch.random.fork_rng(devices=[]):

@@ -175,8 +175,12 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answers to one example, best first: raw values beside the hypotheses they were decoded from."""
+    """The answers to one example, best first: raw values beside the hypotheses they were decoded from.
+
+    Numbers have one answer, its `forecast` instead of hypotheses.
+    """
 
     example: Example
     values: tuple[Value, ...]
-    hypotheses: tuple[Hypothesis, ...]
+    hypotheses: tuple[Hypothesis, ...] = ()
+    forecast: Forecast | None = None

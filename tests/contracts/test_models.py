@@ -10,6 +10,7 @@ import itertools
 import pytest
 import torch
 
+from dragoman.model.aligned import AlignedDecoder
 from dragoman.model.build import build_model
 from dragoman.model.contracts import rows_of
 from dragoman.recipe import model as recipe
@@ -17,6 +18,7 @@ from dragoman.records import BOS, Batch, Port, Sequence
 
 V = 9
 LENGTHS = (5, 2, 7)
+TARGET_LENGTHS = (5, 3, 4)
 PREFIX, STEPS = 2, 5
 
 TRANSFORMERS = {
@@ -37,6 +39,7 @@ ATTENTIONS = {
     "additive": recipe.AdditiveAttention(kind="additive", width=5),
     "scaled_dot": recipe.ScaledDotAttention(kind="scaled_dot", heads=2),
     "location": recipe.LocationAttention(kind="location", filters=3, kernel_width=3),
+    "aligned": recipe.AlignedAttention(kind="aligned"),
 }
 
 
@@ -69,7 +72,7 @@ def encoders():
 
 def decoders():
     for kind, attention, feeding in itertools.product(("rnn", "gru", "lstm"), ATTENTIONS, (False, True)):
-        if attention == "none" and feeding:
+        if attention in ("none", "aligned") and feeding:
             continue
         section = recipe.RecurrentDecoder(
             kind=kind,
@@ -109,9 +112,15 @@ def model(request):
     return model
 
 
-def sources():
+def sources(lengths=LENGTHS):
     """Three sources of different lengths; their padding holds tokens too."""
-    return Sequence(torch.randint(1, V, (len(LENGTHS), max(LENGTHS))), torch.tensor(LENGTHS))
+    return Sequence(torch.randint(1, V, (len(lengths), max(lengths))), torch.tensor(lengths))
+
+
+def pairs_for(model):
+    """Sources with targets, as long as their sources where a model aligns their steps."""
+    source = sources(TARGET_LENGTHS if isinstance(model.decoder, AlignedDecoder) else LENGTHS)
+    return Batch(source, Sequence(targets(), torch.tensor(TARGET_LENGTHS)), ("a", "b", "c"))
 
 
 def targets(beams=1):
@@ -175,7 +184,7 @@ def test_a_sequence_alone_is_as_in_any_batch(model):
 
 
 def test_gradients_reach_every_parameter(model):
-    batch = Batch(sources(), Sequence(targets(), torch.tensor([5, 3, 4])), ("a", "b", "c"))
+    batch = pairs_for(model)
     model.train()
     model.zero_grad()
     model.loss(batch, label_smoothing=0.1).total.backward()
@@ -190,8 +199,8 @@ def test_gradients_reach_every_parameter(model):
 
 @torch.no_grad()
 def test_the_loss_is_what_steps_say(model):
-    target = Sequence(targets(), torch.tensor([5, 3, 4]))
-    batch = Batch(sources(), target, ("a", "b", "c"))
+    batch = pairs_for(model)
+    target = batch.target
     state, previous_B, nll = model.start(model.encode(batch.source)), torch.full((3,), BOS), 0.0
     for step, tokens_B in enumerate(target.values.unbind(1)):
         decoded, state = model.advance(previous_B[:, None], state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ from dragoman.recipe.data import Codec as CodecSection
 from dragoman.recipe.sections import Recipe
 from dragoman.recipe.series import Numbers
 from dragoman.recipe.speech import Speech
-from dragoman.records import Example, Value
+from dragoman.records import Example, Port, Value
 
 Codec = TextCodec | SpeechCodec | NumbersCodec
 """Raw values to what a model takes, and back where it can be a target.
@@ -47,6 +47,14 @@ class Codecs:
         if isinstance(self.target, TextCodec):
             return self.target
         raise UserError(f"this needs targets of text, found {self.target.section.kind}")
+
+
+def ports_of(recipe: Recipe, codecs: Codecs) -> tuple[Port, Port]:
+    """Return what a model knows of both codecs; windows of series all have the same numbers of steps."""
+    source, target, windows = codecs.source.port, codecs.target.port, recipe.data.windows
+    if windows is None:
+        return source, target
+    return replace(source, steps=windows.context), replace(target, steps=windows.horizon)
 
 
 def _silent(message: str) -> None:

@@ -44,7 +44,7 @@ class NumbersCodec:
         self._channels = len(statistics.known_names) + CHANNELS * len(section.calendar)
         indicators = 0 if section.missing == "refuse" else variables
         width = variables + indicators + self._channels if side == "source" else variables
-        self.port = Port("frames", width)
+        self.port = Port("frames", width, ahead=self._channels if side == "source" else 0)
 
     def normalise(self, value: Value) -> Series:
         """Return the series that a value says, with the names that were learnt; DataError if it is none."""

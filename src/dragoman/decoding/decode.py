@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dragoman.bundle import Bundle
 from dragoman.data.frames import Encoded
 from dragoman.decoding.batches import answering, batches, named, where, windows
+from dragoman.decoding.forecast import forecast
 from dragoman.decoding.search import FAILED
 from dragoman.decoding.workers import Answering, Answers, Request, answering_requests
 from dragoman.errors import DataError, UserError
@@ -23,6 +24,7 @@ from dragoman.recipe.decoding import (
     CtcDecoding,
     CtcGreedy,
     Decoding,
+    Forecasting,
     Greedy,
     Sample,
     TokenDecoding,
@@ -56,11 +58,17 @@ def decode(
     processes that answer at the same time, for many inputs; they take seconds to start.
 
     An empty source gets the empty answer, finished, with score 0. Where the model computes no probabilities
-    the answer is empty, unfinished, scores minus infinity, and a RuntimeWarning names the input. Raises
+    the answer is empty, unfinished, scores minus infinity, and a RuntimeWarning names the input. Numbers are
+    forecast: see `forecast`. Raises
     DataError with the place of an input that cannot be encoded or is too long for the model, after the
     answers before it; UserError for what `search` refuses.
     """
-    task = _task(bundle, section or bundle.recipe.decoding, prefix, reads, workers)
+    section = section or bundle.recipe.decoding
+    if isinstance(section, Forecasting):
+        _refuse_for_numbers(prefix, reads, workers)
+        yield from forecast(bundle, examples, section)
+        return
+    task = _task(bundle, section, prefix, reads, workers)
     with answering_requests(task.model, workers) as answered:
         for window in windows(examples):
             with answering(task.model):
@@ -109,6 +117,18 @@ def _task(
     if isinstance(section, Greedy | Beam) and section.ctc_weight:
         model = CtcJoint(model, section.ctc_weight).eval()
     return _Task(bundle, model, section.model_copy(update={"max_length": longest}), tokens, reads, workers)
+
+
+def _refuse_for_numbers(prefix: Value | None, reads: bool, workers: int) -> None:
+    complaints = []
+    if prefix is not None:
+        complaints.append("`prefix`: forecasts begin with their first step, not with a prefix")
+    if reads:
+        complaints.append("`reads`: what a forecast attends to is not reported")
+    if workers != 1:
+        complaints.append(f"`workers`: forecasts are computed by one process, found {workers}; 1 would do")
+    if complaints:
+        raise UserError("\n".join(complaints))
 
 
 def _in_precision(bundle: Bundle, section: Decoding) -> Seq2Seq:

@@ -41,6 +41,12 @@ def uniforms(streams_NK: Words, step: int) -> NDArray[np.float64]:
     return (_mix(streams_NK + offset) >> np.uint64(64 - _BITS)).astype(np.float64) * 2.0**-_BITS
 
 
+def uniform_runs(streams_NK: Words, first: int, count: int) -> NDArray[np.float64]:
+    """Return the numbers in [0, 1) of each stream at `count` steps from a step on: (N, K, count)."""
+    offsets = np.arange(first + 1, first + count + 1, dtype=np.uint64) * np.uint64(_STEP)
+    return (_mix(streams_NK[..., None] + offsets) >> np.uint64(64 - _BITS)).astype(np.float64) * 2.0**-_BITS
+
+
 def _mix(words: Words) -> Words:
     words = words + np.uint64(_STEP)
     words = (words ^ (words >> np.uint64(30))) * _FIRST

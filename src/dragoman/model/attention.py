@@ -82,6 +82,8 @@ def build_attention(section: recipe.Attention, query_width: int, memory_width: i
         case recipe.LocationAttention():
             width = section.width or query_width
             return LocationAttention(query_width, memory_width, width, section.filters, section.kernel_width)
+        case recipe.AlignedAttention():
+            raise ValueError("steps that are aligned are read without attention: see `AlignedDecoder`")
         case _:
             assert_never(section)
 

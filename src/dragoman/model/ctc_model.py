@@ -10,6 +10,7 @@ from dragoman.errors import UserError
 from dragoman.model.contracts import Encoder, Memory, State
 from dragoman.model.ctc import CtcHead
 from dragoman.model.frame_frontend import FrameFrontend
+from dragoman.model.frame_inputs import PlainFrames
 from dragoman.model.frontends import TokenFrontend
 from dragoman.model.seq2seq import Loss, Seq2Seq
 from dragoman.records import Port, Sequence
@@ -22,7 +23,7 @@ class CtcModel(Seq2Seq):
         self,
         source_port: Port,
         target_port: Port,
-        source_frontend: TokenFrontend | FrameFrontend,
+        source_frontend: TokenFrontend | FrameFrontend | PlainFrames,
         encoder: Encoder,
         ctc_head: CtcHead,
     ) -> None:

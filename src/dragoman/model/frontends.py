@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
-from dragoman.records import PAD
+from dragoman.records import BOS, PAD
 
 
 class TokenFrontend(nn.Module):
@@ -26,6 +26,10 @@ class TokenFrontend(nn.Module):
     def forward(self, tokens_BS: Tensor) -> Tensor:
         """Return vectors (B, S, D)."""
         return F.embedding(tokens_BS, self.weight, padding_idx=PAD) * math.sqrt(self.width)
+
+    def before(self, tokens_BT: Tensor) -> Tensor:
+        """Return for each step the token before it, BOS for the first."""
+        return torch.cat([torch.full_like(tokens_BT[:, :1], BOS), tokens_BT[:, :-1]], 1)
 
 
 def _fresh_table(size: int, width: int) -> nn.Parameter:

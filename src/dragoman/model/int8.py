@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from dragoman.errors import UserError
 from dragoman.model.heads import VocabularyHead
 from dragoman.model.int8_linear import Int8Head, Int8Linear
 from dragoman.model.int8_recurrent import Int8RecurrentLayer, recurrent_kernels
@@ -27,7 +28,12 @@ def in_int8(model: Seq2Seq) -> Seq2Seq:
 
     Recurrent encoders stay as they are, and where kernels of our own cannot be had, recurrent decoders. It is
     in eval mode. Asked again, it is the same one until a weight changes.
+    Raises UserError for a model of numbers.
     """
+    if model.target_port.kind == "frames":
+        raise UserError(
+            "decoding.precision: `int8` is for models of tokens, this one writes numbers; `fp32` would do"
+        )
     weights = tuple(
         (weight.data_ptr(), weight._version)
         for part in parts_of(model)

@@ -1,30 +1,40 @@
 """Encoder, decoder, frontends and head in one model.
 
-Shapes: B rows, S source steps, T target steps, D width, V vocabulary.
+Shapes: B rows, S source steps, T target steps, D width, V vocabulary; of numbers: J decoder steps of a patch
+each, X numbers of a patch, F variables, Q what is said of one number, C known beforehand.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import overload
 
 import torch
 from torch import Tensor, nn
 
 from dragoman.errors import UserError
+from dragoman.model.aligned import AlignedDecoder, check_aligned
 from dragoman.model.contracts import Decoded, Decoder, Encoder, Memory, State
 from dragoman.model.cross_entropy import cross_entropy
 from dragoman.model.ctc import CtcHead, CtcLoss, ctc_loss
 from dragoman.model.frame_frontend import FrameFrontend
+from dragoman.model.frame_inputs import FrameInputs, Highway, PlainFrames
 from dragoman.model.frontends import TokenFrontend
 from dragoman.model.heads import VocabularyHead
-from dragoman.records import BOS, PAD, Batch, Port, Sequence
+from dragoman.model.number_head import NumberHead
+from dragoman.model.recurrent import RecurrentEncoder
+from dragoman.recipe import model as recipe
+from dragoman.recipe.objectives import Squared
+from dragoman.recipe.rollout import Rollout
+from dragoman.records import PAD, Batch, Port, Sequence
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Sums over the real target tokens of a batch, in nats.
+    """Sums over the real target tokens of a batch, in nats, or over its steps of numbers.
 
-    `total` has label smoothing and can be differentiated; `nll` is the negative log-likelihood, detached.
+    `total` has label smoothing and can be differentiated; `nll` is the negative log-likelihood, of numbers
+    the loss itself, detached.
     """
 
     total: Tensor
@@ -33,22 +43,24 @@ class Loss:
 
 
 class Seq2Seq(nn.Module):
-    """Any encoder with any decoder, from tokens or frames to logits.
+    """Any encoder with any decoder, from tokens or frames to logits or numbers.
 
-    `ctc_head`, where there is one, lets the encoder's steps write the target too. It computes in float32
-    unless the caller opens `kernels.compute`.
+    Text, speech and numbers differ in frontends and heads only. `ctc_head`, where there is one, lets the
+    encoder's steps write the target too; `highway` adds a linear map of the source to numbers. It computes in
+    float32 unless the caller opens `kernels.compute`.
     """
 
     def __init__(
         self,
         source_port: Port,
         target_port: Port,
-        source_frontend: TokenFrontend | FrameFrontend,
-        target_frontend: TokenFrontend,
+        source_frontend: TokenFrontend | FrameFrontend | PlainFrames,
+        target_frontend: TokenFrontend | FrameInputs,
         encoder: Encoder,
         decoder: Decoder,
-        head: VocabularyHead,
+        head: VocabularyHead | NumberHead,
         ctc_head: CtcHead | None = None,
+        highway: Highway | None = None,
     ) -> None:
         super().__init__()
         self.source_port = source_port
@@ -59,11 +71,37 @@ class Seq2Seq(nn.Module):
         self.decoder = decoder
         self.head = head
         self.ctc_head = ctc_head
+        self.highway = highway
+
+    @staticmethod
+    def from_sizes(input_size: int, hidden_size: int, output_size: int, layers: int = 1) -> Seq2Seq:
+        """Build two LSTMs in a row for frames: the second reads what the first writes, step by step.
+
+        `model(values)` maps (B, S, input_size) to (B, S, output_size) by a linear map of the second's states.
+        A recipe builds it that says `lstm` twice, one direction, `aligned`, and `rollout.kind: whole`.
+        """
+        reads = recipe.RecurrentEncoder(
+            kind="lstm", width=hidden_size, layers=layers, bidirectional=False, dropout=0
+        )
+        aligned = recipe.AlignedAttention(kind="aligned")
+        writes = recipe.RecurrentDecoder(
+            kind="lstm", width=hidden_size, layers=layers, attention=aligned, dropout=0
+        )
+        return Seq2Seq(
+            Port("frames", input_size),
+            Port("frames", output_size),
+            PlainFrames(input_size),
+            FrameInputs(output_size, 0, 0, Rollout(kind="whole")),
+            RecurrentEncoder(reads, input_size),
+            AlignedDecoder(writes, 0, hidden_size),
+            NumberHead(hidden_size, output_size, 1, Squared(kind="squared")),
+        )
 
     def encode(self, source: Sequence) -> Memory:
         """Read sources."""
-        if isinstance(self.source_frontend, FrameFrontend):
-            inputs_BSD, mask_BS = self.source_frontend(source.values, source.mask_BS)
+        if not isinstance(self.source_frontend, TokenFrontend):
+            values_BSF = source.values.to(next(self.encoder.parameters()).dtype)
+            inputs_BSD, mask_BS = self.source_frontend(values_BSF, source.mask_BS)
         else:
             inputs_BSD, mask_BS = self.source_frontend(source.values), source.mask_BS
         memory: Memory = self.encoder(inputs_BSD, mask_BS)
@@ -83,29 +121,101 @@ class Seq2Seq(nn.Module):
         scores: Tensor = self.head(outputs)
         return scores
 
-    def forward(self, batch: Batch) -> Decoded:
-        """Return outputs for each target step, given the reference before it (teacher forcing)."""
-        return self.teach(self.encode(batch.source), batch.target)
+    @overload
+    def forward(self, given: Batch) -> Decoded: ...
+    @overload
+    def forward(self, given: Tensor) -> Tensor: ...
+
+    def forward(self, given: Batch | Tensor) -> Decoded | Tensor:
+        """Return outputs for each target step, given the reference before it (teacher forcing).
+
+        Frames (B, S, F), all of them real, become the numbers that the model answers with, as many steps: for
+        models that write the whole horizon at once by aligned steps. UserError for others.
+        """
+        if isinstance(given, Batch):
+            return self.teach(self.encode(given.source), _told(given))
+        self._check_maps_steps()
+        rows, steps, _ = given.shape
+        memory = self.encode(Sequence(given, torch.full((rows,), steps, device=given.device)))
+        before_BJX = self.frame_inputs.nothing(rows, steps, given)
+        decoded, _ = self.advance_numbers(before_BJX, self.start(memory))
+        return self.number_head.point(self.numbers(decoded.outputs_BTD))
 
     def teach(self, memory: Memory, target: Sequence) -> Decoded:
         """Return outputs for each target step, given what was read and the reference before the step."""
-        tokens_BT = target.values
-        begin_B1 = torch.full_like(tokens_BT[:, :1], BOS)
-        decoded, _ = self.advance(torch.cat([begin_B1, tokens_BT[:, :-1]], 1), self.start(memory))
+        self.check_lengths(memory, target)
+        before = self.target_frontend.before(target.values)
+        if isinstance(self.target_frontend, FrameInputs):
+            decoded, _ = self.advance_numbers(before, self.start(memory), target.ahead_BTC)
+        else:
+            decoded, _ = self.advance(before, self.start(memory))
         return decoded
+
+    def check_lengths(self, memory: Memory, target: Sequence) -> None:
+        """Raise DataError where steps are aligned and a target is not as long as its source."""
+        if isinstance(self.decoder, AlignedDecoder):
+            check_aligned(memory, target.lengths_B)
 
     def loss(self, batch: Batch, label_smoothing: float) -> Loss:
         """Return the summed loss of a batch; logits of the whole batch never exist."""
         return self.loss_of(self.encode(batch.source), batch.target, label_smoothing)
 
     def loss_of(self, memory: Memory, target: Sequence, label_smoothing: float) -> Loss:
-        """Return the summed loss of targets, given what was read."""
+        """Return the summed loss of target tokens, given what was read."""
+        assert isinstance(self.head, VocabularyHead), "numbers have a loss of their own"
         outputs_BTD = self.head.hidden(self.teach(memory, target).outputs_BTD)
         targets_BT = target.values.masked_fill(~target.mask_BS, PAD)
         total, nll = cross_entropy(
             outputs_BTD.flatten(0, 1), self.head.weight, self.head.bias, targets_BT.flatten(), label_smoothing
         )
         return Loss(total, nll, int(target.lengths_B.sum()))
+
+    # --- numbers
+
+    @property
+    def frame_inputs(self) -> FrameInputs:
+        """The frontend of a target of numbers."""
+        assert isinstance(self.target_frontend, FrameInputs), "a model of numbers"
+        return self.target_frontend
+
+    @property
+    def number_head(self) -> NumberHead:
+        """The head of a target of numbers."""
+        assert isinstance(self.head, NumberHead), "a model of numbers"
+        return self.head
+
+    def advance_numbers(
+        self, before_BJX: Tensor, state: State, ahead_BTC: Tensor | None = None
+    ) -> tuple[Decoded, State]:
+        """Take the steps that follow these patches; `ahead_BTC` is what is known of them beforehand."""
+        decoded, after = self.decoder(self.frame_inputs(before_BJX, ahead_BTC), state)
+        return decoded, after
+
+    def line(self, source: Sequence) -> Tensor | None:
+        """Return what the highway adds to numbers (B, T, F); None where there is no highway."""
+        return None if self.highway is None else self.highway(source)
+
+    def numbers(self, outputs_BJD: Tensor, line_BTF: Tensor | None = None) -> Tensor:
+        """Return what the model says of each number: (B, J, D) to (B, T, F, Q); see `NumberHead`."""
+        said_BTFQ: Tensor = self.number_head(outputs_BJD, line_BTF)
+        return said_BTFQ
+
+    def _check_maps_steps(self) -> None:
+        """Raise UserError where values alone do not decide the answer and its length."""
+        if (
+            self.target_port.kind == "tokens"
+            or not isinstance(self.decoder, AlignedDecoder)
+            or not self.frame_inputs.is_whole
+            or self.frame_inputs.ahead is not None
+            or self.highway is not None
+        ):
+            raise UserError(
+                "model(values) is for models of numbers that read and write step by step "
+                "(`model.decoder.attention.kind: aligned`, `model.rollout.kind: whole`) and are told nothing "
+                "else; others take a Batch"
+            )
+
+    # --- CTC
 
     def ctc_log_probs(self, memory: Memory) -> Tensor:
         """Return what each step of the encoder writes, blank (PAD) among it: (N, S, V) in nats.
@@ -119,6 +229,11 @@ class Seq2Seq(nn.Module):
     def ctc_loss_of(self, memory: Memory, target: Sequence) -> CtcLoss:
         """Return the summed CTC loss of targets, given what was read."""
         return ctc_loss(self.ctc_log_probs(memory), memory.mask_NS, target.values, target.lengths_B)
+
+
+def _told(batch: Batch) -> Sequence:
+    """Return the target of a batch, with what its source says of it beforehand."""
+    return replace(batch.target, ahead_BTC=batch.source.ahead_BTC)
 
 
 def parts_of(model: nn.Module) -> list[nn.Module]:

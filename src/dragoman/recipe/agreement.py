@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dragoman.recipe.data import Codec, Data
 from dragoman.recipe.decoding import Beam, CtcBeam, CtcGreedy, Decoding, Forecasting, Greedy
 from dragoman.recipe.metrics import Evaluation
-from dragoman.recipe.model import Model, NoDecoder
-from dragoman.recipe.objectives import CrossEntropy, Ctc, Objective
+from dragoman.recipe.model import AlignedAttention, Model, NoDecoder, RecurrentDecoder
+from dragoman.recipe.objectives import CrossEntropy, Ctc, Likelihood, NumericObjective, Objective, Quantile
+from dragoman.recipe.rollout import DEFAULT_ROLLOUT
 from dragoman.recipe.series import Crps, ForecastError, Mase, Numbers, SeriesFiles, Smape
 from dragoman.recipe.speech import Manifest, Speech
 
@@ -52,6 +53,60 @@ def of_losses(target: Codec, model: Model, objective: Objective, decoding: Decod
         wrong = f"`decoding.method: {decoding.method}` does not fit `target.kind: {target.kind}`"
         yield f"{wrong}; {fitting} would"
     yield from _of_ctc(model, objective, decoding)
+    if not writes_numbers and model.rollout is not None:
+        yield f"`model.rollout` has no effect on `target.kind: {target.kind}`: it is for numbers"
+    if writes_numbers and model.tie == "decoder":
+        yield "`model.tie: decoder` has no effect on `target.kind: numbers`: numbers have no embeddings"
+    if writes_numbers and not isinstance(objective, CrossEntropy | Ctc):
+        yield from _of_rollout(model, objective)
+        if isinstance(decoding, Forecasting):
+            yield from of_forecasts(objective, decoding)
+
+
+def _of_rollout(model: Model, objective: NumericObjective) -> Iterator[str]:
+    rollout = model.rollout or DEFAULT_ROLLOUT
+    if rollout.kind == "whole" and objective.scheduled_sampling:
+        yield (
+            "`training.objective.scheduled_sampling` has no effect with `model.rollout.kind: whole`: "
+            "no step is told values"
+        )
+    is_aligned = isinstance(model.decoder, RecurrentDecoder) and isinstance(
+        model.decoder.attention, AlignedAttention
+    )
+    if is_aligned and rollout.patch > 1:
+        yield (
+            f"`model.rollout.patch: {rollout.patch}` does not fit `model.decoder.attention.kind: aligned`, "
+            "whose every step reads one step"
+        )
+
+
+def of_forecasts(objective: NumericObjective, decoding: Forecasting) -> Iterator[str]:
+    """Say what a forecast is asked for that a model with this loss does not know."""
+    if decoding.samples and not isinstance(objective, Likelihood):
+        yield (
+            f"`decoding.samples` needs a distribution, and `training.objective.kind: {objective.kind}` has "
+            "none; gaussian or student_t would"
+        )
+    if not decoding.quantiles:
+        return
+    match objective:
+        case Quantile():
+            if unknown := [level for level in decoding.quantiles if level not in objective.levels]:
+                yield (
+                    f"`decoding.quantiles`: {unknown} are not among `training.objective.levels` "
+                    f"{list(objective.levels)}, and this model knows no others"
+                )
+        case Likelihood():
+            if not decoding.samples:
+                yield (
+                    "`decoding.quantiles` of a distribution are those of its samples; "
+                    "`decoding.samples: 100` would do"
+                )
+        case _:
+            yield (
+                f"`decoding.quantiles` need a distribution, and `training.objective.kind: {objective.kind}` "
+                "has none; quantile, gaussian or student_t would"
+            )
 
 
 def _of_ctc(model: Model, objective: Objective, decoding: Decoding) -> Iterator[str]:

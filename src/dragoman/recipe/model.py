@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from dragoman.recipe.rollout import Rollout
 from dragoman.recipe.section import Section, refuse
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -202,8 +203,19 @@ class LocationAttention(Section):
         return self
 
 
+class AlignedAttention(Section):
+    """None: step t of the decoder reads step t of the encoder; targets are as long as sources."""
+
+    kind: Literal["aligned"]
+
+
 Attention = Annotated[
-    NoAttention | SimpleAttention | AdditiveAttention | ScaledDotAttention | LocationAttention,
+    NoAttention
+    | SimpleAttention
+    | AdditiveAttention
+    | ScaledDotAttention
+    | LocationAttention
+    | AlignedAttention,
     Field(discriminator="kind"),
 ]
 
@@ -226,8 +238,8 @@ class RecurrentDecoder(Section):
             raise ValueError(
                 f"`width` {self.width} is not a multiple of `attention.heads` {self.attention.heads}"
             )
-        if isinstance(self.attention, NoAttention) and self.input_feeding:
-            raise ValueError("`input_feeding` has no effect with `attention.kind: none`")
+        if isinstance(self.attention, NoAttention | AlignedAttention) and self.input_feeding:
+            raise ValueError(f"`input_feeding` has no effect with `attention.kind: {self.attention.kind}`")
         return self
 
 
@@ -262,6 +274,8 @@ class Model(Section):
     """Width of source embeddings, projected where it differs from the encoder's; the encoder's by default."""
     target_embedding_width: int | None = Field(None, ge=1)
     """Width of target embeddings, projected where it differs from the decoder's; the decoder's by default."""
+    rollout: Rollout | None = None
+    """How a decoder writes numbers; step by step by default."""
     tie: Literal["none", "decoder", "encoder_decoder", "all"] = "none"
     """Which tables are one: target input and output (`decoder`), both inputs (`encoder_decoder`), or all."""
 

@@ -32,23 +32,31 @@ class Ctc(Section):
 class Numeric(Section):
     """What all losses of numbers have in common."""
 
+    scheduled_sampling: float = Field(0.0, ge=0, le=1)
+    """Share of the steps whose previous values are the model's own in training (Bengio et al. 2015); slower,
+    step by step."""
+
+
+class Distance(Numeric):
+    """A loss that measures how far off a number is."""
+
     units: Literal["codec", "data"] = "data"
     """What errors are measured in: the codec's scale, or for scales of a window that of all training data."""
 
 
-class Squared(Numeric):
+class Squared(Distance):
     """The squared error."""
 
     kind: Literal["squared"]
 
 
-class Absolute(Numeric):
+class Absolute(Distance):
     """The absolute error."""
 
     kind: Literal["absolute"]
 
 
-class Huber(Numeric):
+class Huber(Distance):
     """Squared where the error is small, absolute where it is large (Huber 1964)."""
 
     kind: Literal["huber"]
@@ -56,7 +64,7 @@ class Huber(Numeric):
     """Error at which one becomes the other."""
 
 
-class Quantile(Numeric):
+class Quantile(Distance):
     """The pinball loss of several quantiles (Koenker and Bassett 1978); the answer is the median."""
 
     kind: Literal["quantile"]
@@ -74,7 +82,7 @@ class Quantile(Numeric):
         return self
 
 
-class Likelihood(Section):
+class Likelihood(Numeric):
     """Negative log-likelihood of a distribution of each number: a normal one, or the heavier Student's t."""
 
     kind: Literal["gaussian", "student_t"]

@@ -10,7 +10,7 @@ from dragoman.recipe.agreement import of_data, of_losses, of_metrics, of_model
 from dragoman.recipe.data import Codec, Data
 from dragoman.recipe.decoding import Beam, Decoding, Seed
 from dragoman.recipe.metrics import Evaluation
-from dragoman.recipe.model import Model, NoAttention, RecurrentDecoder
+from dragoman.recipe.model import AlignedAttention, Model, NoAttention, RecurrentDecoder
 from dragoman.recipe.run import Training
 from dragoman.recipe.section import Section, refuse
 from dragoman.recipe.series import Numbers
@@ -60,7 +60,7 @@ class Recipe(Section):
         if self.training.watch not in labels:
             wrong.append(f"`training.watch: {self.training.watch}` is none of {', '.join(labels)}")
         is_blind = isinstance(self.model.decoder, RecurrentDecoder) and isinstance(
-            self.model.decoder.attention, NoAttention
+            self.model.decoder.attention, NoAttention | AlignedAttention
         )
         if is_blind and isinstance(self.decoding, Beam) and self.decoding.coverage_penalty:
             wrong.append("`decoding.coverage_penalty` has no effect without `model.decoder.attention`")

@@ -11,6 +11,7 @@ import torch
 
 from dragoman.bundle import MANIFEST
 from dragoman.data.batching import BatchStream
+from dragoman.data.codec import ports_of
 from dragoman.data.prepare import Prepared, prepare
 from dragoman.errors import CheckpointError, UserError
 from dragoman.model.build import build_model
@@ -136,7 +137,7 @@ def _device(recipe: Recipe) -> torch.device:
 
 def _fresh_model(recipe: Recipe, prepared: Prepared, device: torch.device) -> Seq2Seq:
     torch.manual_seed(recipe.seed)
-    ports = prepared.codecs.source.port, prepared.codecs.target.port
+    ports = ports_of(recipe, prepared.codecs)
     model = build_model(recipe.model, *ports, recipe.training.objective)
     return model.to(device).train()
 

@@ -11,10 +11,13 @@ from itertools import islice
 
 import torch
 
+from dragoman.data.codec import Codec
+from dragoman.data.text import TextCodec
 from dragoman.errors import Diverged
 from dragoman.model.kernels import compute
 from dragoman.model.objectives import objective_loss, target_steps
 from dragoman.records import Batch
+from dragoman.records import Sequence as Padded
 from dragoman.training.checkpoint import write_whole
 from dragoman.training.optimization import gradient_norm, set_learning_rate
 from dragoman.training.run import Run
@@ -110,15 +113,20 @@ def _write_batches(run: Run, batches: Sequence[Batch]) -> str:
     codecs = run.prepared.codecs
     rows = []
     for batch in batches:
-        sources = zip(batch.source.values.tolist(), batch.source.lengths_B.tolist(), strict=True)
-        targets = zip(batch.target.values.tolist(), batch.target.lengths_B.tolist(), strict=True)
-        for name, (source, source_length), (target, target_length) in zip(
-            batch.ids, sources, targets, strict=True
-        ):
-            source_value = codecs.source.decode(source[:source_length])
-            target_value = codecs.target.decode(target[:target_length])
-            rows.append({"id": name, "source": source_value, "target": target_value})
+        sources = _written(codecs.source, batch.source)
+        targets = _written(codecs.target, batch.target)
+        for name, source, target in zip(batch.ids, sources, targets, strict=True):
+            rows.append({"id": name, "source": source, "target": target})
     path = run.folder / "diverged.json"
     content = {"after_step": run.state.step, "examples": rows}
     write_whole(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
     return str(path)
+
+
+def _written(codec: Codec, padded: Padded) -> list[object]:
+    """Return the values of one side as JSON can hold them: text, or frames as the model took them."""
+    lengths = padded.lengths_B.tolist()
+    rows = [row[:length] for row, length in zip(padded.values, lengths, strict=True)]
+    if isinstance(codec, TextCodec):
+        return [codec.decode(row.tolist()) for row in rows]
+    return [[[x if math.isfinite(x) else None for x in frame] for frame in row.tolist()] for row in rows]

@@ -1,0 +1,26 @@
+"""What a recipe can say about how a decoder writes numbers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dragoman.recipe.section import Section
+
+
+class Rollout(Section):
+    """How the decoder writes numbers."""
+
+    kind: Literal["steps", "whole"] = "steps"
+    """`steps`: each step is told the values before it, in a forecast the model's own. `whole`: none is told
+    any, and the whole horizon is written at once."""
+    patch: int = Field(1, ge=1)
+    """Time steps that one step of the decoder writes."""
+    linear: bool = False
+    """Add a linear map, one for all variables, from the whole context to the whole horizon: the highway of
+    LSTNet (Lai et al. 2018)."""
+
+
+DEFAULT_ROLLOUT = Rollout()
+"""That of a recipe that says nothing."""
