@@ -85,3 +85,12 @@ def test_kernels_take_what_is_not_a_number_for_the_least():
     logits_BV = torch.tensor([[math.nan, 1.0, math.nan, 2.0, -math.inf]])
     assert np.isnan(normalisers(logits_BV)[0][0])
     assert top(logits_BV, 2)[1].tolist()[0] in ([3, 1], [0, 2])  # of torch, the first
+
+
+def test_kernels_hide_nothing_that_is_not_a_number_among_what_is_impossible():
+    logits_BV = torch.full((2, 200), -math.inf)
+    logits_BV[:, 150:] = 1.0
+    logits_BV[0, 3] = math.nan
+    broken, whole = normalisers(logits_BV)[0]
+    assert np.isnan(broken)
+    assert whole == pytest.approx(1 + math.log(50))
