@@ -200,7 +200,8 @@ class Int8State:
 
     def select(self, rows_B: Tensor) -> Int8State:
         """Re-order rows within their sources."""
-        return replace(self, slots_BT=self.slots_BT[rows_B.numpy()])
+        beams = len(rows_B) // self.spans_2N.shape[1]
+        return replace(self, slots_BT=self.slots_BT[rows_B.numpy()], beams=beams)
 
     def keep(self, sources: Tensor) -> Int8State:
         """Keep the given sources with all their rows."""
