@@ -89,7 +89,8 @@ int keep_memory(const float *projected, int64_t sources, const int64_t *first, c
     for (long n = 0; room && n < sources; projected += lengths[n++] * layers * 2 * width)
         for (long number = 0; number < layers; number++) {
             half *place = kept + first[n] + number * room_of_heard(lengths[n], width);
-            remember(projected + number * 2 * width, layers * 2 * width, width, heard_at(place, lengths[n], width), room);
+            Heard heard = heard_at(place, lengths[n], width);
+            remember(projected + number * 2 * width, layers * 2 * width, width, heard, room);
         }
     free(room);
     return room != NULL;
@@ -151,8 +152,8 @@ static void look(const Stack *stack, const Step *step, long number, long first, 
         Heard heard = heard_at(kept_of(step, source, number, width), length, width);
         if (next < end) heard.ahead = kept_of(step, source + 1, number, width);
         float *looks = step->looks ? step->looks + r * step->looks_stride : NULL;
-        attend_together(room->wide + (r - first) * width, width, next - r, heard, width, stack->heads, room->scores, room->normed + (r - first) * width, looks, step->looks_stride,
-                        share);
+        attend_together(room->wide + (r - first) * width, width, next - r, heard, width, stack->heads, room->scores,
+                        room->normed + (r - first) * width, looks, step->looks_stride, share);
     }
 }
 
