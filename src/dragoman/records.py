@@ -55,7 +55,7 @@ def text_of(value: Value) -> str:
     """Return a value that is text, as it is; DataError for one that is held in memory as numbers."""
     if isinstance(value, str):
         return value
-    raise DataError(f"expected text, found a {type(value).__name__}")
+    raise DataError(f"expected text, found {type(value).__name__}")
 
 
 PAD, UNKNOWN, BOS, EOS = 0, 1, 2, 3

@@ -67,7 +67,7 @@ def test_raw_files_become_codecs_a_store_and_examples(folder):
     assert prepared.test == ()
     assert prepared.rejects == {}
     assert any(line.startswith("train: 60 pairs; no rows rejected") for line in said)
-    assert any(line.startswith("vocabulary: source ") for line in said)
+    assert any(line.startswith("source: ") for line in said)
     # No source has "Ω", no target the "o" and "l" of "goal".
     assert "dev: 3 examples; unknown: source 3.70% (1 of 27), target 8.00% (2 of 25)" in said
 
@@ -79,7 +79,7 @@ def test_a_second_call_finds_what_the_first_prepared(folder, monkeypatch):
     second = prepare(make(folder, seed=5), None, said.append)
     assert found(said)
     assert second.dev == first.dev
-    assert [second.train.encoded(7)[0].tolist()] == [first.train.tokens(7)[0].tolist()]
+    assert [second.train.encoded(7)[0].tolist()] == [first.train.encoded(7)[0].tolist()]
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,9 @@ class Speech(Section):
     kind: Literal["speech"]
     sample_rate_hz: int = Field(16000, ge=1000, le=384_000)
     """Recordings of another rate are resampled to this one; channels are averaged."""
-    mel_bins: int = Field(80, ge=3)
+    mel_bins: int = Field(80, ge=3, le=512)
     """Width of a frame: bands of the mel scale."""
-    window_seconds: float = Field(0.025, gt=0)
+    window_seconds: float = Field(0.025, gt=0, le=1)
     """How much sound a frame sees."""
     hop_seconds: float = Field(0.010, gt=0)
     """From the beginning of a frame to that of the next."""
