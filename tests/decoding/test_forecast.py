@@ -17,7 +17,7 @@ from dragoman.model.build import build_model
 from dragoman.model.roll_out import roll_out
 from dragoman.recipe.decoding import Forecasting, Greedy
 from dragoman.recipe.loading import recipe_from
-from dragoman.records import Example, Series
+from dragoman.records import Example, Sequence, Series
 
 CONTEXT, HORIZON = 6, 4
 DECODERS = {
@@ -30,6 +30,13 @@ DECODERS = {
 def series(seed=0, steps=CONTEXT):
     values = np.random.default_rng(seed).normal(3, 2, (steps, 2))
     return Series(values, ("a", "b"), f"s{seed}")
+
+
+def timed(seed=0, begin="2020-01-01T00", known=CONTEXT + HORIZON):
+    """A series with times that go on beyond its values."""
+    plain = series(seed)
+    times = np.datetime64(begin, "s") + 3600 * np.arange(known)
+    return Series(plain.values, plain.names, plain.id, times)
 
 
 def asked(**options):
@@ -124,6 +131,7 @@ def test_the_point_is_what_the_model_says_when_told_its_own_points(bundle):
     np.testing.assert_allclose(found.values, alone.values, rtol=1e-6)
     model = bundle.model
     source = padded([bundle.codecs.source.encode(series(0))])
+    source = Sequence(source.values.double(), source.lengths_B)
     with torch.inference_mode():
         rolled = roll_out(
             model, source, model.encode(source), HORIZON, lambda said, first: model.number_head.point(said)
@@ -165,6 +173,22 @@ def test_values_are_in_the_units_of_the_data():
     in_units = in_data_units(codec, prediction.forecast.samples, source)
     np.testing.assert_allclose(in_units, prediction.forecast.samples * deviation + centre, rtol=1e-6)
     assert prediction.hypotheses == ()
+
+
+@pytest.mark.parametrize("kind", ["steps", "whole"])
+def test_what_is_known_beforehand_is_told(kind):
+    bundle = bundle_of(objective="gaussian", rollout={"kind": kind}, calendar=("hour",))
+    early, late = (Example(timed(begin=begin)) for begin in ("2020-01-01T00", "2020-01-01T07"))
+    for given in (early, late):
+        (alone,) = forecasts(bundle, [given], samples=2)
+        together = forecasts(bundle, [given, early, late], samples=2)[0]
+        np.testing.assert_allclose(alone.samples, together.samples, rtol=1e-5, atol=1e-6)
+    first, second = forecasts(bundle, [early, late])
+    assert not np.allclose(first.values, second.values)
+    (prediction,) = decode(bundle, [early], asked(horizon=2))
+    assert list(prediction.values[0].times) == list(early.source.times[CONTEXT : CONTEXT + 2])
+    with pytest.raises(DataError, match="input 1: .*by what is known of them beforehand, found 2"):
+        forecasts(bundle, [Example(timed(known=CONTEXT + 2))])
 
 
 def test_steps_go_on_beyond_the_horizon_of_training():

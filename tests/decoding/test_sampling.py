@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dragoman.decoding.sampling import draw, streams, uniforms
+from dragoman.decoding.sampling import draw, streams, uniform_runs, uniforms
 from dragoman.recipe.decoding import Sample
 
 GRID = 20_000
@@ -92,6 +92,14 @@ def test_a_number_depends_on_all_of_seed_key_sample_and_step_and_on_nothing_else
 def test_any_integer_is_a_seed_or_a_key():
     numbers = uniforms(streams(-1, [-5, 2**70 + 3, 0], 2), 0)
     assert len(np.unique(numbers)) == 6
+
+
+def test_runs_are_the_numbers_of_their_steps():
+    found = streams(7, [10, 20, 30], 4)
+    runs = uniform_runs(found, 5, 3)
+    assert runs.shape == (3, 4, 3)
+    for place in range(3):
+        assert np.array_equal(runs[..., place], uniforms(found, 5 + place))
 
 
 def test_the_numbers_never_change():

@@ -157,3 +157,8 @@ def test_bf16_stays_close_to_fp32(kind):
         low = attention(queries_NQD, attention.prepare(memory), previous_NQS)
     torch.testing.assert_close(low[0].float(), contexts_NQC, atol=0.1, rtol=0.05)
     torch.testing.assert_close(low[1], weights_NQS, atol=0.05, rtol=0.05)
+
+
+def test_aligned_steps_are_no_attention():
+    with pytest.raises(ValueError, match="see `AlignedDecoder`"):
+        build_attention(recipe.AlignedAttention(kind="aligned"), D, M)

@@ -20,7 +20,7 @@ from torch import Tensor
 from dragoman.bundle import Bundle
 from dragoman.data.batching import padded
 from dragoman.data.codec import Codec
-from dragoman.data.frames import Encoded
+from dragoman.data.frames import Encoded, Frames
 from dragoman.data.number_codec import NumbersCodec
 from dragoman.decoding.batches import answering, batches, named, where, windows
 from dragoman.decoding.sampling import streams, uniform_runs
@@ -115,7 +115,9 @@ def _answer(
     sources: dict[int, Encoded] = {}
     for place, (_, example) in enumerate(window):
         try:
-            sources[place] = bundle.codecs.source.encode(example.source)
+            source = bundle.codecs.source.encode(example.source)
+            _refuse_unknown(bundle.model, source, steps or len(source))
+            sources[place] = source
         except DataError as fault:
             faults[place] = fault
     places = list(sources)
@@ -126,6 +128,18 @@ def _answer(
         asked = _Batch([sources[place] for place in chosen], [window[place][0] for place in chosen])
         found |= zip(chosen, _forecasts(bundle, section, steps, asked), strict=True)
     return [found[place] for place in range(len(window))]
+
+
+def _refuse_unknown(model: Seq2Seq, source: Encoded, steps: int) -> None:
+    """Refuse a source that says less of the steps to come than the model is told of them."""
+    if model.frame_inputs.ahead is None:
+        return
+    found = len(source.ahead) if isinstance(source, Frames) and source.ahead is not None else 0
+    if found < steps:
+        raise DataError(
+            f"the model forecasts {steps:,} steps by what is known of them beforehand, found {found:,}; their "
+            "times and known values go on behind the values"
+        )
 
 
 def _forecasts(bundle: Bundle, section: Forecasting, steps: int | None, batch: _Batch) -> list[_Answer]:
@@ -152,6 +166,8 @@ def forecasts_of(
     `keys` name the sources for drawing: same key, same draws. `model` is in eval mode and on the device of
     `source`. DataError where aligned steps are fewer than those to forecast, or less is known beforehand.
     """
+    if model.source_port.kind == "frames":
+        source = replace(source, values=source.values.to(model.number_head.linear.weight.dtype))
     memory = model.encode(source)
     lengths = [steps] * len(keys) if steps else memory.mask_NS.sum(1).tolist()
     if isinstance(model.decoder, AlignedDecoder):

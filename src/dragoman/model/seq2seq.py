@@ -100,8 +100,7 @@ class Seq2Seq(nn.Module):
     def encode(self, source: Sequence) -> Memory:
         """Read sources."""
         if not isinstance(self.source_frontend, TokenFrontend):
-            values_BSF = source.values.to(next(self.encoder.parameters()).dtype)
-            inputs_BSD, mask_BS = self.source_frontend(values_BSF, source.mask_BS)
+            inputs_BSD, mask_BS = self.source_frontend(source.values, source.mask_BS)
         else:
             inputs_BSD, mask_BS = self.source_frontend(source.values), source.mask_BS
         memory: Memory = self.encoder(inputs_BSD, mask_BS)
