@@ -12,6 +12,7 @@ from dragoman.bundle import load_bundle, verify_bundle
 from dragoman.data.corpus import read_corpus
 from dragoman.data.prepare import read_split
 from dragoman.data.rejects import Rejects
+from dragoman.data.series_entries import examples_to_come, is_of_series, training_windows, windows_of
 from dragoman.decoding.decode import decode
 from dragoman.decoding.ensemble import ensemble
 from dragoman.decoding.score import Scored
@@ -80,6 +81,16 @@ class Bundle(bundles.Bundle):
         recipe = override(self.recipe, overrides)
         return evaluate_examples(self, examples, recipe.decoding, recipe.evaluation, workers=workers)
 
+    def forecast(self, files: Sequence[str], *overrides: str, horizon: int | None = None) -> list[Prediction]:
+        """Forecast what follows the end of each series in files like those of training.
+
+        They hold a context or more; `known` columns go on for the horizon, that of training by default.
+        """
+        changes = [*overrides, *([] if horizon is None else [f"decoding.horizon={horizon}"])]
+        recipe = override(self.recipe, changes)
+        steps = horizon or windows_of(recipe).horizon
+        return list(decode(self, examples_to_come(recipe, files, steps), recipe.decoding))
+
 
 def train(recipe: Recipe | str | Path, *overrides: str) -> Bundle:
     """Train what a recipe says, or continue it where it was stopped, and return the bundle that it leaves.
@@ -120,7 +131,12 @@ def evaluate(
     `workers`: see `Bundle.predict`.
     """
     loaded = load(folder, device, others=others)
-    return loaded.evaluate(read_examples(loaded.recipe, overrides, data, split), *overrides, workers=workers)
+    examples = read_examples(loaded.recipe, overrides, data, split)
+    recipe = override(loaded.recipe, overrides)
+    training = training_windows(recipe) if data is None and is_of_series(recipe) else ()
+    return evaluate_examples(
+        loaded, examples, recipe.decoding, recipe.evaluation, workers=workers, training=training
+    )
 
 
 def score(

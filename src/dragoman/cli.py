@@ -119,6 +119,12 @@ def predict(
     prefix: Annotated[str | None, typer.Option("--prefix", help="What every answer must begin with.")] = None,
     others: Others = None,
     workers: Workers = 1,
+    horizon: Annotated[
+        int | None, typer.Option("--horizon", min=1, help="Steps of a series to forecast.")
+    ] = None,
+    chart: Annotated[
+        str | None, typer.Option("--chart", metavar="FILE", help="Draw a forecast: FILE.png or FILE.svg.")
+    ] = None,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -127,7 +133,8 @@ def predict(
         echo "le 3 mars 2021" | dragoman predict runs/demo
 
     With --nbest N, N lines come for each input, the score before each answer. A `.jsonl` file gives
-    `source` by name.
+    `source` by name. A model of speech takes sound files, `predict RUN a.wav b.flac`, or their names a line;
+    a model of series takes their files, and writes CSV: `predict RUN series.csv --horizon 96`.
     """
     files, changes = _sorted_words(words)
     changes = [*changes, *_beam_changes(beam, nbest)]
@@ -138,7 +145,14 @@ def predict(
     bundle = load(run, _device(device), others=others or ())
     gc.freeze()  # what is here stays: no need to look through it again and again
     several = nbest is not None
-    for batch in _inputs(files):
+    if bundle.recipe.data.windows is not None:
+        from dragoman.forecasting import print_forecasts
+
+        print_forecasts(bundle, files, changes, horizon, chart, _print)
+        return
+    if horizon is not None or chart is not None:
+        raise UserError("--horizon and --chart are for models of series")
+    for batch in _sounds(files) if bundle.recipe.source.kind == "speech" else _inputs(files):
         for prediction in bundle.predictions(batch, *changes, prefix=prefix, workers=workers):
             _print_prediction(prediction, as_json, several)
 
@@ -318,6 +332,18 @@ def _inputs(files: list[str]) -> Iterator[Iterable[Example]]:
     yield (_example(line.number, line.text, line.fault, name, is_json) for line in read_lines(path))
 
 
+def _sounds(files: list[str]) -> Iterator[Iterable[Example]]:
+    """Take sound files as inputs; any other file, or standard input, names one a line."""
+    from dragoman.data.audio import ENDINGS
+    from dragoman.records import Example
+
+    names = [name for name in files if name.partition("#t=")[0].lower().endswith(ENDINGS)]
+    if len(names) < len(files) or not files:
+        yield from _inputs(files)
+    else:
+        yield [Example(name, id=name) for name in names]
+
+
 def _piped() -> Iterator[Example]:
     """Read one source a line from standard input, split on line feeds only."""
     for number, raw in enumerate(sys.stdin.buffer, 1):
@@ -353,13 +379,25 @@ def _source_of(text: str, origin: object) -> str:
 
 def _print_prediction(prediction: Prediction, as_json: bool, several: bool) -> None:
     """Print the answers to one input."""
+    from dragoman.data.number_codec import series_of
+    from dragoman.data.portable import shown
+    from dragoman.data.series_text import written
+
+    if prediction.forecast is not None:
+        answer = shown(prediction.values[0])
+        if as_json:
+            _print_json({"id": prediction.example.id, "answer": answer})
+        else:
+            _print(written(series_of(prediction.values[0])))
+        return
     answers = list(zip(prediction.values, prediction.hypotheses, strict=True))
     if as_json:
         rows = [
             {"answer": value, "score": h.score, "is_finished": h.is_finished, "log_probs": list(h.log_probs)}
             for value, h in answers
         ]
-        _print_json({"id": prediction.example.id, "source": prediction.example.source, "answers": rows})
+        source = shown(prediction.example.source)
+        _print_json({"id": prediction.example.id, "source": source, "answers": rows})
     elif several:
         for value, hypothesis in answers:
             _print(f"{hypothesis.score:.4f}\t{_one_line(value)}")

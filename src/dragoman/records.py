@@ -32,7 +32,7 @@ class Series:
 
     `times` (S + H,) datetime64 and `known_values` (S + H, C) float64, where there are any, go on for the H
     steps that are to be forecast: dates, and what is known beforehand (prices, holidays). `id` names the
-    series.
+    series. Of a window, `before` (P, V) is what came before it, which a model does not see.
     """
 
     values: NDArray[np.float64]
@@ -41,6 +41,7 @@ class Series:
     times: NDArray[np.datetime64] | None = None
     known_values: NDArray[np.float64] | None = None
     known_names: tuple[str, ...] = ()
+    before: NDArray[np.float64] | None = None
 
 
 Value = str | Recording | Series

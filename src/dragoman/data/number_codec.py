@@ -137,7 +137,8 @@ class NumbersCodec:
     def _target(self, series: Series, source: Value | None) -> Frames:
         given = None if source is None else _series_or_none(source)
         scale = self.scale_at(given if given is not None or self.section.scale == "window" else series)
-        units = (scale.deviation / self.statistics.whole.deviation).astype(np.float32)
+        alike = self.statistics.of(series.id if given is None else given.id)
+        units = (scale.deviation / alike.deviation).astype(np.float32)
         return Frames(_float32(scale.apply(series.values), series), units=units)
 
     def _known_beforehand(self, series: Series) -> NDArray[np.float32]:
@@ -203,7 +204,7 @@ class NumbersLearner:
         self._whole.add(series.values)
         if series.known_values is not None:
             self._known.add(series.known_values)
-        if self._section.scale == "series":
+        if self._section.scale in ("series", "window") and series.id:
             self._series.setdefault(series.id, Moments(series.values.shape[1])).add(series.values)
 
     def learnt(self) -> NumbersCodec:

@@ -43,6 +43,10 @@ class Statistics:
     known: Scale = field(default_factory=lambda: Scale(np.empty(0), np.empty(0)))
     series: Mapping[str, Scale] = field(default_factory=dict)
 
+    def of(self, series: str) -> Scale:
+        """Return the scale of a series: its own where it is known, else that of all training values."""
+        return self.series.get(series, self.whole)
+
     def to_json(self) -> dict[str, object]:
         """Return what JSON can hold; every number comes back to the bit."""
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,15 @@ from dragoman.data.codec import Codecs, learn_codec
 from dragoman.data.frames import Encoded
 from dragoman.data.rejects import Rejects
 from dragoman.data.series_files import read_series
-from dragoman.data.windows import WindowIndex, index_windows, leaks, training_rows, window_at
+from dragoman.data.windows import (
+    WindowIndex,
+    context_of,
+    end_of,
+    index_windows,
+    leaks,
+    training_rows,
+    window_at,
+)
 from dragoman.errors import DataError
 from dragoman.recipe.sections import Recipe
 from dragoman.recipe.series import SeriesFiles, Windows
@@ -107,6 +115,17 @@ def read_training_windows(recipe: Recipe, rejects: Rejects, say: Say) -> tuple[C
     return codecs, SeriesEntries(corpora, codecs, windows)
 
 
+def training_windows(recipe: Recipe) -> Iterator[tuple[Series, Series]]:
+    """Read training series once more and give their windows, source and target, in order."""
+    windows = windows_of(recipe)
+    for section in recipe.data.train:
+        assert isinstance(section, SeriesFiles), "a recipe of series has no other corpora"
+        series = read_series(section, Path(recipe.data.folder), Rejects())
+        index = index_windows(series, section.part, windows, windows.stride)
+        for number, start in zip(index.series_N.tolist(), index.start_N.tolist(), strict=True):
+            yield window_at(series[number], start, windows.context, windows.horizon)
+
+
 def _refuse_leaks(
     recipe: Recipe, read: Sequence[tuple[SeriesFiles, Sequence[Series]]], rejects: Rejects
 ) -> None:
@@ -135,6 +154,21 @@ def examples_of(section: SeriesFiles, recipe: Recipe, rejects: Rejects) -> tuple
     return tuple(
         _example(series[number], start, windows)
         for number, start in zip(index.series_N.tolist(), index.start_N.tolist(), strict=True)
+    )
+
+
+def examples_to_come(recipe: Recipe, files: Sequence[str], horizon: int) -> tuple[Example, ...]:
+    """Read series as the recipe's first corpus does, and take the end of each: what is to be forecast from.
+
+    Paths are relative to the current directory. DataError where a series is shorter than a context.
+    """
+    windows = windows_of(recipe)
+    first = next(section for section in recipe.data.train if isinstance(section, SeriesFiles))
+    section = first.model_copy(update={"series": tuple(files), "part": (None, None)})
+    series = read_series(section, Path.cwd(), Rejects(strict=True))
+    return tuple(
+        Example(context_of(one, end_of(one), windows.context, horizon), id=one.id or "series")
+        for one in series
     )
 
 

@@ -129,6 +129,7 @@ def context_of(series: Series, start: int, context: int, horizon: int) -> Series
         values=series.values[first:start],
         times=None if series.times is None else _times(series, end)[first:end],
         known_values=None if known is None else known[first:end],
+        before=series.values[:first],
     )
 
 

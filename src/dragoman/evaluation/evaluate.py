@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,14 +13,17 @@ import torch
 
 from dragoman.bundle import Bundle, json_line
 from dragoman.data.batching import batches_of
+from dragoman.data.number_codec import NumbersCodec
+from dragoman.data.portable import shown
 from dragoman.decoding.decode import decode
 from dragoman.errors import DataError
+from dragoman.evaluation.forecasts import MODEL, forecast_scores
 from dragoman.evaluation.metrics import Score, measure
 from dragoman.model.kernels import compute
 from dragoman.model.objectives import objective_loss, plain
-from dragoman.recipe.decoding import Decoding
-from dragoman.recipe.metrics import Evaluation, Metric
-from dragoman.records import Example, Prediction, Value, text_of
+from dragoman.recipe.decoding import Decoding, Forecasting
+from dragoman.recipe.metrics import Evaluation, Metric, TextMetric
+from dragoman.records import Example, Prediction, Series, Value, text_of
 
 SCORES = "scores.json"
 PREDICTIONS = "predictions.jsonl"
@@ -42,6 +45,8 @@ class Report:
     tokens: int
     decoding: Decoding
     evaluation: Evaluation
+    baselines: Mapping[str, tuple[Score, ...]] = field(default_factory=dict)
+    """Of numbers: the same scores of simple methods on the same windows, by name."""
 
 
 class Group(NamedTuple):
@@ -58,10 +63,12 @@ def evaluate(
     evaluation: Evaluation | None = None,
     *,
     workers: int = 1,
+    training: Iterable[tuple[Series, Series]] = (),
 ) -> Report:
     """Decode, score and compute the loss, with the bundle's own sections where none are given.
 
-    `workers` are processes that decode; see `decode`. Raises DataError where there are no examples, one has
+    `workers` are processes that decode; see `decode`. `training` are the training windows of series, for what
+    simple methods forecast of the same windows. Raises DataError where there are no examples, one has
     no target, or one cannot be encoded.
     """
     decoding = decoding or bundle.recipe.decoding
@@ -70,8 +77,12 @@ def evaluate(
     loss, tokens = _loss(bundle, examples, decoding.batch_tokens)
     predictions = tuple(decode(bundle, examples, decoding, workers=workers))
     references = tuple(_references(bundle, example, evaluation) for example in examples)
+    found = len(examples), predictions, references, tokens, decoding, evaluation
+    if isinstance(bundle.codecs.target, NumbersCodec):
+        by_name = forecast_scores(bundle, predictions, references, evaluation, training)
+        return Report(by_name.pop(MODEL), loss, *found, baselines=by_name)
     scores = tuple(_score(metric, predictions, references, evaluation) for metric in evaluation.metrics)
-    return Report(scores, loss, len(examples), predictions, references, tokens, decoding, evaluation)
+    return Report(scores, loss, *found)
 
 
 def _refuse_bare(examples: Sequence[Example]) -> None:
@@ -91,6 +102,7 @@ def _score(
     references: Sequence[Sequence[Value]],
     evaluation: Evaluation,
 ) -> Score:
+    assert isinstance(metric, TextMetric), "the recipe sees to it"
     answers = [text_of(prediction.values[0]) for prediction in predictions]
     return measure(metric, answers, [[text_of(each) for each in given] for given in references], evaluation)
 
@@ -120,7 +132,21 @@ def _loss(bundle: Bundle, examples: Sequence[Example], batch_tokens: int) -> tup
 
 def summary(report: Report) -> dict[str, object]:
     """Return what a report says of the whole set, as JSON takes it; what is not finite becomes null."""
-    scores = {
+    baselines = {name: _by_label(scores) for name, scores in report.baselines.items()}
+    return {
+        "examples": report.examples,
+        "target_tokens": report.tokens,
+        "loss": _finite(report.loss),
+        "perplexity": _finite(perplexity(report)),
+        "scores": _by_label(report.scores),
+        **({"baselines": baselines} if baselines else {}),
+        "decoding": report.decoding.model_dump(mode="json"),
+        "evaluation": report.evaluation.model_dump(mode="json", exclude={"metrics"}),
+    }
+
+
+def _by_label(scores: Sequence[Score]) -> dict[str, object]:
+    return {
         score.label: {
             "value": score.value,
             "low": score.low,
@@ -128,16 +154,7 @@ def summary(report: Report) -> dict[str, object]:
             "higher_is_better": score.higher_is_better,
             "signature": score.signature,
         }
-        for score in report.scores
-    }
-    return {
-        "examples": report.examples,
-        "target_tokens": report.tokens,
-        "loss": _finite(report.loss),
-        "perplexity": _finite(perplexity(report)),
-        "scores": scores,
-        "decoding": report.decoding.model_dump(mode="json"),
-        "evaluation": report.evaluation.model_dump(mode="json", exclude={"metrics"}),
+        for score in scores
     }
 
 
@@ -167,9 +184,9 @@ def _row(prediction: Prediction, references: tuple[Value, ...]) -> dict[str, obj
     hypotheses = prediction.hypotheses
     return {
         "id": prediction.example.id,
-        "source": prediction.example.source,
-        "references": references,
-        "answers": prediction.values,
+        "source": shown(prediction.example.source),
+        "references": [shown(reference) for reference in references],
+        "answers": [shown(value) for value in prediction.values],
         "scores": [_finite(hypothesis.score) for hypothesis in hypotheses],
         "log_probs": [[_finite(nats) for nats in hypothesis.log_probs] for hypothesis in hypotheses],
         "finished": [hypothesis.is_finished for hypothesis in hypotheses],
@@ -185,16 +202,23 @@ def _write(path: Path, text: str) -> None:
 
 def format_scores(report: Report) -> str:
     """Write a report for the console: a line a metric with its interval and signature, then the loss."""
-    rows = [_cells(score.label, score) + [f"({score.signature})"] for score in report.scores]
+    is_numeric = isinstance(report.decoding, Forecasting)
+    rows = [_cells(score.label, score, is_numeric) + [f"({score.signature})"] for score in report.scores]
+    rows += [
+        [*_cells(score.label, score, is_numeric), f"{name}"]
+        for name, scores in report.baselines.items()
+        for score in scores
+    ]
     if report.loss is not None:
-        rows.append(
-            ["loss", f"{report.loss:.4f}", "", f"(nats a target token; perplexity {perplexity(report):,.2f})"]
-        )
+        unit = "a step, in the units of the objective" if is_numeric else "nats a target token"
+        more = "" if is_numeric else f"; perplexity {perplexity(report):,.2f}"
+        rows.append(["loss", f"{report.loss:.4f}", "", f"({unit}{more})"])
     percent = f"{report.evaluation.confidence:.0%}"
     compared = (
         "references normalised by the target codec" if report.evaluation.references == "normalised" else ""
     )
-    heading = f"{_count(report.examples)}, {report.tokens:,} target tokens; intervals of {percent}"
+    steps = "steps" if is_numeric else "tokens"
+    heading = f"{_count(report.examples)}, {report.tokens:,} target {steps}; intervals of {percent}"
     return "\n".join([", ".join(filter(None, [heading, compared])), *_aligned(rows)])
 
 
@@ -233,8 +257,9 @@ def _count(examples: int) -> str:
     return f"{examples:,} example{'' if examples == 1 else 's'}"
 
 
-def _cells(name: str, score: Score) -> list[str]:
-    return [name, f"{score.value:.2f}", f"[{score.low:.2f}, {score.high:.2f}]"]
+def _cells(name: str, score: Score, is_numeric: bool = False) -> list[str]:
+    digits = 4 if is_numeric else 2
+    return [name, f"{score.value:.{digits}f}", f"[{score.low:.{digits}f}, {score.high:.{digits}f}]"]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

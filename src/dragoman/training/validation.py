@@ -10,12 +10,14 @@ import torch
 
 from dragoman.bundle import Bundle
 from dragoman.data.batching import batches_of
+from dragoman.data.portable import portable, value_of
 from dragoman.decoding.decode import decode
+from dragoman.decoding.selftest import sampled
 from dragoman.evaluation.evaluate import evaluate
 from dragoman.evaluation.metrics import higher_is_better
 from dragoman.model.kernels import compute
 from dragoman.model.objectives import objective_loss, plain
-from dragoman.recipe.decoding import Decoding, Greedy, Limits
+from dragoman.recipe.decoding import CtcBeam, CtcGreedy, Decoding, Forecasting, Greedy, Limits
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example
 
@@ -63,9 +65,19 @@ def development_loss(bundle: Bundle, dev: Sequence[Example]) -> float:
     return total / max(1, tokens)
 
 
-def greedy(section: Decoding) -> Greedy:
-    """Return greedy decoding within the limits of another way."""
-    return Greedy(method="greedy", **{name: value for name, value in section if name in Limits.model_fields})
+def greedy(section: Decoding) -> Decoding:
+    """Return the quickest decoding within the limits of another way: greedy, or point forecasts."""
+    match section:
+        case CtcGreedy() | CtcBeam():
+            return CtcGreedy(
+                method="ctc_greedy", batch_tokens=section.batch_tokens, precision=section.precision
+            )
+        case Forecasting():
+            return section.model_copy(update={"samples": 0, "quantiles": ()})
+        case _:
+            return Greedy(
+                method="greedy", **{name: value for name, value in section if name in Limits.model_fields}
+            )
 
 
 def watched_rises(recipe: Recipe) -> bool:
@@ -78,9 +90,9 @@ def fixed_sample(dev: Sequence[Example], count: int, seed: int) -> tuple[Example
     """Choose examples by a hash of place and source, so that all validations decode the same."""
 
     def lot(number: int) -> bytes:
-        return hashlib.sha256(
-            f"{seed}\t{number}\t{dev[number].source}".encode(errors="surrogatepass")
-        ).digest()
+        source = dev[number].source
+        named = source if isinstance(source, str) else dev[number].id
+        return hashlib.sha256(f"{seed}\t{number}\t{named}".encode(errors="surrogatepass")).digest()
 
     chosen = sorted(sorted(range(len(dev)), key=lot)[:count])
     return tuple(dev[number] for number in chosen)
@@ -100,8 +112,7 @@ def final_scores(bundle: Bundle, decoded: Sequence[Example]) -> dict[str, object
 
 def stored_sample(bundle: Bundle, dev: Sequence[Example]) -> list[dict[str, object]]:
     """Return inputs with the answers and scores of the recipe's decoding: what a bundle tests itself with."""
+    sources = [portable(bundle.codecs.source, example.source) for example in dev]
     with undisturbed(bundle.model):
-        return [
-            {"source": p.example.source, "answer": p.values[0], "score": p.hypotheses[0].score}
-            for p in decode(bundle, dev)
-        ]
+        found = decode(bundle, [Example(value_of(source)) for source in sources])
+        return [{"source": source, **sampled(p)} for source, p in zip(sources, found, strict=True)]
