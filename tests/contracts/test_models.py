@@ -134,6 +134,10 @@ def answer(model, tokens_BT, state):
     return (model.logits(decoded.outputs_BTD), reads_BTS), after
 
 
+def parts_of(answers, steps, rows_B=slice(None)):
+    return tuple(part[rows_B, steps] if len(part) else part for part in answers)
+
+
 @torch.no_grad()
 def test_outputs_do_not_depend_on_how_the_target_is_cut(model):
     memory, tokens_BT = model.encode(sources()), targets(beams=2)
@@ -164,6 +168,21 @@ def test_selecting_rows_and_keeping_sources_commute_with_stepping(model, beams):
     written_BT = torch.cat([tokens_BT[parents_B][rows, :PREFIX], tokens_BT[rows, PREFIX:]], 1)
     (logits, reads), _ = answer(model, written_BT, model.start(memory.keep(sources_kept), beams))
     torch.testing.assert_close(moved, (logits[:, PREFIX:], reads[:, PREFIX:] if len(reads) else reads))
+
+
+@torch.no_grad()
+def test_rows_can_become_more_and_fewer(model):
+    memory, tokens_BT = model.encode(sources()), targets()
+    _, state = model.advance(tokens_BT[:, :PREFIX], model.start(memory))
+    wide_BT = tokens_BT.repeat_interleave(3, 0)
+    wide_BT[:, PREFIX:] = targets(beams=3)[:, PREFIX:]
+    expected, _ = answer(model, wide_BT, model.start(memory, beams=3))
+    state = state.select(torch.arange(len(LENGTHS)).repeat_interleave(3))
+    found, state = answer(model, wide_BT[:, PREFIX:-1], state)
+    torch.testing.assert_close(found, parts_of(expected, slice(PREFIX, -1)))
+    last_B = torch.arange(len(LENGTHS)) * 3 + 2
+    found, _ = answer(model, wide_BT[last_B[1:], -1:], state.select(last_B).keep(torch.tensor([1, 2])))
+    torch.testing.assert_close(found, parts_of(expected, slice(-1, None), last_B[1:]))
 
 
 @torch.no_grad()

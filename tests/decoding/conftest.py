@@ -24,10 +24,9 @@ class TableState:
     prefixes_BT: Tensor
 
     def select(self, rows_B):
-        assert (rows_B // self.beams == torch.arange(len(rows_B)) // self.beams).all(), (
-            "rows left their source"
-        )
-        return replace(self, prefixes_BT=self.prefixes_BT[rows_B])
+        beams = len(rows_B) // len(self.memory.mask_NS)
+        assert (rows_B // self.beams == torch.arange(len(rows_B)) // beams).all(), "rows left their source"
+        return replace(self, prefixes_BT=self.prefixes_BT[rows_B], beams=beams)
 
     def keep(self, sources):
         rows_B = rows_of(sources, self.beams)

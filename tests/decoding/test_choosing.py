@@ -39,15 +39,22 @@ def test_top_finds_the_few_that_are_allowed():
 
 def test_equal_continuations_come_from_the_first_rows_and_lowest_tokens():
     logits_BV = torch.zeros(3, 5)
-    choice = best_continuations(logits_BV, normalisers(logits_BV)[0], np.zeros((1, 3)))
+    choice = best_continuations(logits_BV, normalisers(logits_BV)[0], np.zeros((1, 3)), 3)
     assert choice.parents_NK.tolist() == [[0, 0, 0]]
     assert choice.tokens_NK.tolist() == [[0, 1, 2]]
+
+
+def test_one_row_gives_as_many_continuations_as_are_wanted_and_there_are():
+    logits_BV = torch.tensor([[1.0, 3.0, 2.0]])
+    for wanted, tokens in ((2, [[1, 2]]), (5, [[1, 2, 0]])):
+        choice = best_continuations(logits_BV, normalisers(logits_BV)[0], np.zeros((1, 1)), wanted)
+        assert choice.tokens_NK.tolist() == tokens
 
 
 def test_a_row_without_a_hypothesis_gives_none_even_if_it_computes_nonsense():
     logits_BV = torch.stack([torch.full((4,), math.nan), torch.arange(4.0)])
     totals_NK = np.array([[-math.inf, -1.0]])
-    choice = best_continuations(logits_BV, normalisers(logits_BV)[0], totals_NK)
+    choice = best_continuations(logits_BV, normalisers(logits_BV)[0], totals_NK, 2)
     assert choice.parents_NK.tolist() == [[1, 1]]
     assert choice.tokens_NK.tolist() == [[3, 2]]
     assert np.isfinite(choice.totals_NK).all()
@@ -56,7 +63,7 @@ def test_a_row_without_a_hypothesis_gives_none_even_if_it_computes_nonsense():
 def test_sums_keep_apart_what_float32_would_make_equal():
     logits_BV = torch.tensor([[0.0, 1e-7]])
     totals_NK = np.array([[-900.0]])
-    assert best_continuations(logits_BV, np.zeros(1), totals_NK).tokens_NK.item() == 1
+    assert best_continuations(logits_BV, np.zeros(1), totals_NK, 1).tokens_NK.item() == 1
 
 
 @pytest.mark.parametrize("size", [1, 63, 64, 65, 1000])
@@ -85,3 +92,12 @@ def test_kernels_take_what_is_not_a_number_for_the_least():
     logits_BV = torch.tensor([[math.nan, 1.0, math.nan, 2.0, -math.inf]])
     assert np.isnan(normalisers(logits_BV)[0][0])
     assert top(logits_BV, 2)[1].tolist()[0] in ([3, 1], [0, 2])  # of torch, the first
+
+
+def test_kernels_hide_nothing_that_is_not_a_number_among_what_is_impossible():
+    logits_BV = torch.full((2, 200), -math.inf)
+    logits_BV[:, 150:] = 1.0
+    logits_BV[0, 3] = math.nan
+    broken, whole = normalisers(logits_BV)[0]
+    assert np.isnan(broken)
+    assert whole == pytest.approx(1 + math.log(50))

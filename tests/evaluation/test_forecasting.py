@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dragoman.errors import DataError
 from dragoman.evaluation.forecasting import Outcomes, crps, measure_forecasts, naive_error, window_rows
-from dragoman.recipe.run import Evaluation
+from dragoman.recipe.metrics import Evaluation
 from dragoman.recipe.series import Crps, ForecastError, Mase, Smape
 
 nan = np.nan

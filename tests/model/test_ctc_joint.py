@@ -15,7 +15,7 @@ from dragoman.model.contracts import rows_of
 from dragoman.model.ctc import CtcHead
 from dragoman.model.ctc_joint import CtcJoint
 from dragoman.recipe import model as recipe
-from dragoman.recipe.run import Beam, Greedy, Sample
+from dragoman.recipe.decoding import Beam, Greedy, Sample
 from dragoman.records import EOS, PAD, Batch, Port, Sequence
 
 SIZE, LONGEST = 7, 5

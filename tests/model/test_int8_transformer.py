@@ -24,7 +24,7 @@ KINDS = [
     {"width": 72, "heads": 3, "feedforward_width": 100},
     {"width": 20, "heads": 2, "feedforward_width": 30, "positions": "rotary"},
 ]
-BEAMS, LENGTHS = 3, [9, 1, 4, 7]
+BEAMS, LENGTHS = 3, [21, 1, 16, 7]  # around the 16 steps that are read together
 
 
 @torch.inference_mode(False)
@@ -57,7 +57,7 @@ def _models(monkeypatch, kind):
 
 def _sources():
     drawn = torch.Generator().manual_seed(2)
-    return Sequence(torch.randint(4, 90, (4, 9), generator=drawn), torch.tensor(LENGTHS))
+    return Sequence(torch.randint(4, 90, (4, 21), generator=drawn), torch.tensor(LENGTHS))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())) or "usual")

@@ -13,7 +13,7 @@ from dragoman.model.draws import Draws, new_draws
 from dragoman.model.kernels import add_dropped, compute, dropout
 from dragoman.model.scaled_dot import attend
 from dragoman.model.sublayers import FeedForward
-from dragoman.native.training import bf16_kernels, kernels
+from dragoman.native.training import bf16_kernels, fp32_kernels, kernels
 from dragoman.recipe import model as recipe
 from dragoman.records import Batch, Port, Sequence
 
@@ -21,6 +21,12 @@ CPU = torch.device("cpu")
 BF16_ROUNDING = 2**-8
 needs_kernels = pytest.mark.skipif(kernels() is None, reason="no compiler here")
 needs_bf16 = pytest.mark.skipif(bf16_kernels() is None, reason="no compiler or no bf16 units here")
+needs_fp32 = pytest.mark.skipif(fp32_kernels() is None, reason="no compiler or no wide vectors here")
+in_both = pytest.mark.parametrize(
+    "precision", [pytest.param("fp32", marks=needs_fp32), pytest.param("bf16", marks=needs_bf16)]
+)
+ROUNDING = {"fp32": 2e-6, "bf16": BF16_ROUNDING}
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @contextmanager
@@ -30,7 +36,14 @@ def in_torch():
         for module in (draws, passes, short_attention):
             patch.setattr(module, "kernels", lambda: None)
         patch.setattr(products, "bf16_kernels", lambda: None)
+        patch.setattr(products, "fp32_kernels", lambda: None)
         yield
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    """Let products of float32 of our own have any number of rows."""
+    monkeypatch.setattr(products, "_FEWEST_ROWS", 1)
 
 
 def values_and_gradients(function, *inputs, threads=1):
@@ -40,7 +53,7 @@ def values_and_gradients(function, *inputs, threads=1):
     torch.set_num_threads(threads)
     try:
         result = function(*leaves)
-        upstream = torch.linspace(-1, 1, result.numel()).view(result.shape).to(result.dtype)
+        upstream = torch.randn(result.shape, generator=torch.Generator().manual_seed(2)).to(result.dtype)
         return [result.detach(), *torch.autograd.grad(result, leaves, upstream)]
     finally:
         torch.set_num_threads(1)
@@ -84,36 +97,56 @@ def test_draws_follow_from_the_seed_for_ever():
 # --- products
 
 
-@needs_bf16
+@in_both
 @pytest.mark.parametrize("rows", [1, 5, 6, 48, 131])
 @pytest.mark.parametrize(("inputs", "outputs"), [(2, 4), (18, 66), (64, 64), (258, 130), (300, 22)])
-def test_products_are_those_of_exact_sums(rows, inputs, outputs):
+def test_products_are_those_of_exact_sums(few_rows, precision, rows, inputs, outputs):
+    dtype = TYPES[precision]
     linear = nn.Linear(inputs, outputs)
     x = torch.randn(rows, inputs)
-    low_x, low_weight = x.bfloat16(), linear.weight.detach().bfloat16()
-    pull = torch.randn(rows, outputs).bfloat16()
+    low_x, low_weight = x.to(dtype), linear.weight.detach().to(dtype)
+    pull = torch.randn(rows, outputs).to(dtype)
     exact = low_x.double() @ low_weight.double().t() + linear.bias.double()
-    with compute("bf16", CPU):
+    with compute(precision, CPU):
         leaf = x.clone().requires_grad_()
         mapped = products.linear(leaf, linear.weight, linear.bias)
-    assert mapped.dtype is torch.bfloat16
+    assert type(mapped.grad_fn).__name__ == "_LinearBackward"
+    assert mapped.dtype is dtype
     found = torch.autograd.grad(mapped, (leaf, linear.weight, linear.bias), pull)
     wanted = (
         pull.double() @ low_weight.double(),
         pull.double().t() @ low_x.double(),
         pull.double().sum(0),
     )
-    assert (mapped - exact).abs().max() <= BF16_ROUNDING * exact.abs().max()
+    assert (mapped - exact).abs().max() <= ROUNDING[precision] * exact.abs().max()
     # Sums are of float32: gradients of weights are never rounded to bf16.
     for one, other in zip(found, wanted, strict=True):
         assert one.dtype is torch.float32
         assert (one - other).abs().max() <= 2e-6 * other.abs().max()
 
 
-@needs_bf16
+@needs_fp32
+@pytest.mark.parametrize("rows", [1, 7, 150])
+def test_products_of_float32_take_odd_widths_and_go_on_at_any_number_of_threads(few_rows, rows):
+    weight, bias = torch.randn(67, 33), torch.randn(67)
+    assert_same(products.linear, torch.randn(rows, 33), weight, bias)
+
+
+@needs_fp32
+def test_torch_multiplies_few_rows_and_other_types_than_float32():
+    weight, many = torch.randn(8, 4, requires_grad=True), torch.randn(products._FEWEST_ROWS, 4)
+    for x, factor in ((many[1:], weight), (many.double(), weight.double()), (many, weight[:, ::2])):
+        x = x[:, : factor.shape[1]]
+        assert type(products.linear(x, factor, None).grad_fn).__name__ != "_LinearBackward"
+    assert type(products.linear(many, weight, None).grad_fn).__name__ == "_LinearBackward"
+    with torch.no_grad():
+        assert torch.equal(products.linear(many, weight, None), many @ weight.t())
+
+
+@in_both
 @pytest.mark.parametrize("probability", [0.0, 0.25])
 @pytest.mark.parametrize("steps", [1, 7, 50])
-def test_a_feed_forward_block_is_that_of_torch(probability, steps):
+def test_a_feed_forward_block_is_that_of_torch(few_rows, precision, probability, steps):
     section = recipe.TransformerEncoder(
         kind="transformer", heads=2, width=34, feedforward_width=70, feedforward_dropout=probability
     )
@@ -121,10 +154,18 @@ def test_a_feed_forward_block_is_that_of_torch(probability, steps):
     names = list(dict(block.named_parameters()))
 
     def call(x, *weights):
-        with compute("bf16", CPU):
+        with compute(precision, CPU):
             return torch.func.functional_call(block, dict(zip(names, weights, strict=True)), (x,))
 
-    assert_same(call, torch.randn(3, steps, 34), *block.parameters(), tolerance=4 * BF16_ROUNDING)
+    tolerance = 4 * ROUNDING[precision]
+    assert_same(call, torch.randn(3, steps, 34), *block.parameters(), tolerance=tolerance)
+
+
+@needs_fp32
+def test_the_loss_in_float32_is_that_of_torch(few_rows):
+    outputs, weight, bias = torch.randn(301, 33), torch.randn(1031, 33), torch.randn(1031)
+    targets = torch.randint(0, 1031, (301,))
+    assert_same(lambda *leaves: cross_entropy(*leaves, targets, 0.1)[0], outputs, weight, bias)
 
 
 @needs_bf16

@@ -71,17 +71,21 @@ def continue_rows(logits_B: Tensor, normaliser_B: Reals, totals_NK: Reals, token
 
 
 def best_continuations(
-    logits_BV: Tensor, normaliser_B: Reals, totals_NK: Reals, bounds_BX: Bounds | None = None
+    logits_BV: Tensor,
+    normaliser_B: Reals,
+    totals_NK: Reals,
+    wanted: int,
+    bounds_BX: Bounds | None = None,
 ) -> Choice:
-    """Choose the K best continuations of all rows of each source."""
+    """Choose the best continuations of all rows of each source, as many as wanted or as there are."""
     sources, beams = totals_NK.shape
-    logits_BC, tokens_BC = top(logits_BV, min(beams, logits_BV.shape[1]), bounds_BX)
+    logits_BC, tokens_BC = top(logits_BV, min(wanted, logits_BV.shape[1]), bounds_BX)
     candidates = logits_BC.shape[1]
     with np.errstate(invalid="ignore"):
         log_probs_NKC = (_array(logits_BC) - normaliser_B[:, None]).reshape(sources, beams, candidates)
         # sums are float64: close candidates stay apart where a float32 sum would make them equal
         totals_NX = _add(totals_NK[:, :, None], log_probs_NKC).reshape(sources, -1)
-    order_NK = (-totals_NX).argsort(axis=1, kind="stable")[:, :beams]
+    order_NK = (-totals_NX).argsort(axis=1, kind="stable")[:, :wanted]
     sources_N1 = np.arange(sources)[:, None]
     return Choice(
         _array(tokens_BC).reshape(sources, -1)[sources_N1, order_NK],

@@ -162,16 +162,13 @@ def _start(
         case Greedy():
             rows, wanted, seed = 1, 1, 0
         case Beam():
-            rows, wanted, seed = section.beam, section.nbest, 0
+            rows, wanted, seed = 1, section.nbest, 0  # all would start alike: the first step makes more
         case Sample():
             rows, wanted, seed = section.samples, section.samples, section.seed
     memory = model.encode(source)
     lengths_N = memory.mask_NS.sum(dim=1).cpu().numpy()
     sources = len(lengths_N)
     rules = rules_for(lengths_N, section, prefixes)
-    totals_NK = np.zeros((sources, rows))
-    if isinstance(section, Beam):
-        totals_NK[:, 1:] = -math.inf  # all rows start alike: one is enough
     return _Front(
         sources_N=np.arange(sources),
         state=model.start(memory, rows),
@@ -180,7 +177,7 @@ def _start(
         lengths_N=lengths_N,
         best_NM=np.full((sources, wanted), -math.inf),
         finished_N=np.zeros(sources, dtype=np.int64),
-        totals_NK=totals_NK,
+        totals_NK=np.zeros((sources, rows)),
         tokens_BT=np.zeros((sources * rows, 0), dtype=np.int64),
         log_probs_BT=np.zeros((sources * rows, 0)),
         device=source.lengths_B.device,
@@ -201,9 +198,10 @@ def _step(
     front = _without_broken(front, normaliser_B, answers)
     front.rules.apply(logits_BV, front.tokens_BT)
     choice = _choose(logits_BV, normaliser_B, bounds_BX, front, section)
+    beams = front.rows_per_source
     front = _append(front, state, choice, decoded.reads_BTS)
     front = _put_aside(front, section, reads, answers)
-    return _go_on(front, choice.parents_NK, section)
+    return _go_on(front, choice.parents_NK, beams, section)
 
 
 def _without_broken(front: _Front, normaliser_B: Reals, answers: list[list[Hypothesis]]) -> _Front:
@@ -223,7 +221,7 @@ def _choose(
 ) -> Choice:
     match section:
         case Beam() if section.beam > 1:
-            return best_continuations(logits_BV, normaliser_B, front.totals_NK, bounds_BX)
+            return best_continuations(logits_BV, normaliser_B, front.totals_NK, section.beam, bounds_BX)
         case Sample():
             numbers_B = uniforms(front.streams_NK, front.step).reshape(-1)
             tokens_B = draw(logits_BV, torch.from_numpy(numbers_B).to(front.device), section)
@@ -239,7 +237,7 @@ def _append(front: _Front, state: State, choice: Choice, reads_B1S: Tensor | Non
     if reads_B1S is not None:
         reads_BTS = reads_B1S if reads_BTS is None else torch.cat([reads_BTS, reads_B1S], dim=1)
     if choice.parents_NK is not None:
-        rows_B = _rows(choice.parents_NK)
+        rows_B = _rows(choice.parents_NK, front.rows_per_source)
         tokens_BT, log_probs_BT = tokens_BT[rows_B], log_probs_BT[rows_B]
         reads_BTS = None if reads_BTS is None else reads_BTS[front.there(rows_B)]
     return replace(
@@ -306,11 +304,11 @@ def _collect(front: _Front, rows: Ids, scores_R: Reals, reads: bool, answers: li
         )
 
 
-def _go_on(front: _Front, parents_NK: Ids | None, section: TokenDecoding) -> _Front:
+def _go_on(front: _Front, parents_NK: Ids | None, beams: int, section: TokenDecoding) -> _Front:
     """Let sources go that are done, then let each remaining state follow the hypothesis that continues it.
 
-    Whatever is held of the others is copied then, so the first to be done wait, without a live row, for some
-    more.
+    `beams` is how many rows each source had before. Whatever is held of the others is copied when sources go,
+    so the first to be done wait, without a live row, for some more.
     """
     is_done_N = _is_done(front, section)
     done = int(is_done_N.sum())
@@ -325,29 +323,30 @@ def _go_on(front: _Front, parents_NK: Ids | None, section: TokenDecoding) -> _Fr
     if parents_NK is None:
         return front
     own_K = np.arange(front.rows_per_source)
-    moving_NK = np.where(front.is_live_NK, parents_NK, own_K)
-    if (moving_NK == own_K).all():
+    moving_NK = np.where(front.is_live_NK, parents_NK, own_K.clip(max=beams - 1))
+    if beams == len(own_K) and (moving_NK == own_K).all():
         return front
-    return replace(front, state=front.state.select(front.there(_rows(moving_NK))))
+    return replace(front, state=front.state.select(front.there(_rows(moving_NK, beams))))
 
 
 def _is_done(front: _Front, section: TokenDecoding) -> NDArray[np.bool_]:
     """Whether no live hypothesis can still be among the best, or enough have finished and none looks like it.
 
     The bound: log-probabilities only fall, the divisor is largest at the longest length, and coverage costs
-    nothing at best. Once as many have finished as there are rows, what counts is how a live one would score
+    nothing at best. Once as many have finished as a beam is wide, what counts is how a live one would score
     if it ended now: a count alone would let poor early ends crowd out a better answer still being written.
     """
-    power = section.length_penalty if isinstance(section, Beam) else 0.0
+    power, enough = 0.0, front.rows_per_source
+    if isinstance(section, Beam):
+        power, enough = section.length_penalty, section.beam
     totals_N, worst_N = front.totals_NK.max(axis=1), front.best_NM[:, -1]
     cannot_win_N = totals_N / length_divisor(front.rules.longest_N, power) <= worst_N
     looks_lost_N = totals_N / length_divisor(front.step + 1, power) <= worst_N
-    done_N: NDArray[np.bool_] = cannot_win_N | (looks_lost_N & (front.finished_N >= front.rows_per_source))
+    done_N: NDArray[np.bool_] = cannot_win_N | (looks_lost_N & (front.finished_N >= enough))
     return done_N
 
 
-def _rows(parents_NK: Ids) -> Ids:
-    """Turn rows counted within their source into rows of the batch."""
-    sources, beams = parents_NK.shape
-    rows_B: Ids = (np.arange(sources)[:, None] * beams + parents_NK).reshape(-1)
+def _rows(parents_NK: Ids, beams: int) -> Ids:
+    """Turn rows counted within their source, of `beams` each, into rows of the batch."""
+    rows_B: Ids = (np.arange(len(parents_NK))[:, None] * beams + parents_NK).reshape(-1)
     return rows_B

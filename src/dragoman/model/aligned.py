@@ -30,15 +30,19 @@ class AlignedState:
 
     def select(self, rows_B: Tensor) -> AlignedState:
         """Re-order rows within their sources; see `contracts.State`."""
-        return self if self.beams == 1 else self._take_rows(self.unread_NSC, rows_B)
+        beams = len(rows_B) // len(self.unread_NSC)
+        if beams == self.beams == 1:  # rows never leave their source, so each stays where it is
+            return self
+        return self._take_rows(self.unread_NSC, rows_B, beams)
 
     def keep(self, sources: Tensor) -> AlignedState:
         """Keep the given sources with all their rows."""
-        return self._take_rows(self.unread_NSC.index_select(0, sources), rows_of(sources, self.beams))
+        unread_NSC = self.unread_NSC.index_select(0, sources)
+        return self._take_rows(unread_NSC, rows_of(sources, self.beams), self.beams)
 
-    def _take_rows(self, unread_NSC: Tensor, rows: Tensor) -> AlignedState:
+    def _take_rows(self, unread_NSC: Tensor, rows: Tensor, beams: int) -> AlignedState:
         cell_BLD = None if self.cell_BLD is None else self.cell_BLD.index_select(0, rows)
-        return AlignedState(unread_NSC, self.beams, self.hidden_BLD.index_select(0, rows), cell_BLD)
+        return AlignedState(unread_NSC, beams, self.hidden_BLD.index_select(0, rows), cell_BLD)
 
 
 class AlignedDecoder(Decoder):

@@ -51,7 +51,7 @@ class State(Protocol):
     def select(self, rows_B: Tensor) -> Self:
         """Re-order rows within their sources: row b of the result was row `rows_B[b]`, of the same source.
 
-        Memory is not touched. B stays what it was.
+        Memory is not touched. There may be more or fewer rows than before, as many of each source.
         """
         ...
 

@@ -18,10 +18,10 @@ from dragoman.model.passes import passes, softmax_pull
 from dragoman.model.products import (
     add_weight_gradients,
     computes_bf16,
-    multiplies,
     multiply,
     pack_inputs,
     pack_outputs,
+    type_of_products,
 )
 from dragoman.records import PAD
 
@@ -132,11 +132,8 @@ def _chunked(
     """Return the smoothed loss and -log p; fill the gradients where some are given."""
     product = torch.bfloat16 if computes_bf16(weight_VD) else weight_VD.dtype
     low_XD = outputs_XD.to(product)
-    table = (
-        _PackedTable(weight_VD)
-        if gradients is not None and multiplies(weight_VD)
-        else _Table(weight_VD, product)
-    )
+    packs = gradients is not None and type_of_products(outputs_XD, weight_VD) is product
+    table = _PackedTable(weight_VD, product) if packs else _Table(weight_VD, product)
     nll, log_normaliser = weight_VD.new_zeros(()), weight_VD.new_zeros(())
     room = _Room.of(len(targets_X), weight_VD, product)
     for chunk in _slices(len(targets_X), len(room.logits_CV)):
@@ -169,8 +166,8 @@ class _Table:
 class _PackedTable:
     """The same by kernels in C, which sum gradients of the table in float32."""
 
-    def __init__(self, weight_VD: Tensor) -> None:
-        self._outputs, self._inputs = pack_outputs(weight_VD), pack_inputs(weight_VD)
+    def __init__(self, weight_VD: Tensor, product: torch.dtype) -> None:
+        self._outputs, self._inputs = pack_outputs(weight_VD, product), pack_inputs(weight_VD, product)
 
     def score(self, low_CD: Tensor, logits_CV: Tensor) -> None:
         multiply(low_CD, self._outputs, logits_CV)

@@ -184,7 +184,8 @@ class Int8Encoder(Encoder):
 class Int8State:
     """What a Transformer decoder in 8 bits remembers.
 
-    Of sources: keys and values (R, L·2·D) of all layers, where each source begins there and how long it is.
+    Of sources: keys and values of all layers, as `keep_memory` in `int8.c` lays them out, where those of each
+    source begin there and how long it is.
     Of rows: the blocks (L, rows of then, 2·D) that steps have left, with `addresses_2T`, where each lies and
     how many rows it has, and `slots_BT`, which row of each block led to each row of now.
     """
@@ -199,7 +200,8 @@ class Int8State:
 
     def select(self, rows_B: Tensor) -> Int8State:
         """Re-order rows within their sources."""
-        return replace(self, slots_BT=self.slots_BT[rows_B.numpy()])
+        beams = len(rows_B) // self.spans_2N.shape[1]
+        return replace(self, slots_BT=self.slots_BT[rows_B.numpy()], beams=beams)
 
     def keep(self, sources: Tensor) -> Int8State:
         """Keep the given sources with all their rows."""
@@ -224,9 +226,10 @@ class Int8Decoder(Decoder):
     def start(self, memory: Memory, beams: int = 1) -> Int8State:
         """Return the state before the first step; projects the memory for all layers at once."""
         lengths_N = memory.mask_NS.sum(1).numpy()
+        kept, spans_2N = self._kept(self.memory(memory.values_NSD[memory.mask_NS]), lengths_N)
         return Int8State(
-            memory=_narrowed(self.memory(memory.values_NSD[memory.mask_NS])),
-            spans_2N=np.stack([np.cumsum(lengths_N) - lengths_N, lengths_N]),
+            memory=kept,
+            spans_2N=spans_2N,
             longest=memory.mask_NS.shape[1],
             blocks=(),
             addresses_2T=np.zeros((2, 0), dtype=np.int64),
@@ -244,6 +247,18 @@ class Int8Decoder(Decoder):
             looks.append(looked_BS)
         reads_BTS = torch.stack(looks, 1) if reads else None
         return Decoded(outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), reads_BTS), state
+
+    def _kept(self, projected_RX: Tensor, lengths_N: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
+        kernels = int8_kernels()
+        assert kernels is not None
+        layers = self.stack.layers
+        numbers_N = -(-lengths_N // structures.LANES) * structures.LANES * layers * 2 * self.width
+        spans_2N = np.stack([np.cumsum(numbers_N) - numbers_N, lengths_N])
+        kept = torch.empty(int(numbers_N.sum()), dtype=torch.float16)
+        first, count = spans_2N.ctypes.data, len(lengths_N)
+        sizes = (count, first, first + 8 * count, layers, self.width)
+        finished(kernels.keep_memory(projected_RX.data_ptr(), *sizes, kept.data_ptr()))
+        return kept, spans_2N
 
     def _step(self, x_B1I: Tensor, state: Int8State, reads: bool) -> tuple[Tensor, Tensor, Int8State]:
         kernels = int8_kernels()
@@ -268,12 +283,6 @@ class Int8Decoder(Decoder):
         slots_BT = np.concatenate([slots_BT, own_B1], axis=1)
         blocks = (*state.blocks, block)
         return x_B1D, looks_BS, replace(state, blocks=blocks, slots_BT=slots_BT, addresses_2T=past_2T)
-
-
-def _narrowed(x_RX: Tensor) -> Tensor:
-    """Turn into float16 what fits it, and the rest into its largest."""
-    most = torch.finfo(torch.float16).max
-    return x_RX.clamp_(-most, most).half()
 
 
 def _addresses(turns: Rotation | None) -> tuple[int | None, int | None]:

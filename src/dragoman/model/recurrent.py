@@ -74,18 +74,19 @@ class RecurrentState:
 
     def select(self, rows_B: Tensor) -> RecurrentState:
         """Re-order rows within their sources; see `contracts.State`."""
-        if self.beams == 1:  # Rows never leave their source, so each stays where it is.
+        beams = len(rows_B) // len(self.readable.mask_NS)
+        if beams == self.beams == 1:  # Rows never leave their source, so each stays where it is.
             return self
-        return self._take_rows(self.readable, rows_B)
+        return self._take_rows(self.readable, rows_B, beams)
 
     def keep(self, sources: Tensor) -> RecurrentState:
         """Keep the given sources with all their rows."""
-        return self._take_rows(self.readable.keep(sources), rows_of(sources, self.beams))
+        return self._take_rows(self.readable.keep(sources), rows_of(sources, self.beams), self.beams)
 
-    def _take_rows(self, readable: Readable, rows: Tensor) -> RecurrentState:
+    def _take_rows(self, readable: Readable, rows: Tensor, beams: int) -> RecurrentState:
         return RecurrentState(
             readable,
-            self.beams,
+            beams,
             self.hidden_BLD.index_select(0, rows),
             None if self.cell_BLD is None else self.cell_BLD.index_select(0, rows),
             None if self.fed_BD is None else self.fed_BD.index_select(0, rows),

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that everybody giv
 from dragoman.model.kernels import Dropout, Linear, add_dropped, dropout
 from dragoman.model.passes import normed, passes
 from dragoman.model.positions import Rotation
-from dragoman.model.products import computes_bf16, multiplies, rectified_block
+from dragoman.model.products import computes_bf16, rectified_block, type_of_products
 from dragoman.model.scaled_dot import attend, attention_weights, is_short_training, read
 from dragoman.model.short_attention import attend_joined
 from dragoman.recipe.model import Transformer
@@ -161,10 +161,11 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Map each step by itself."""
-        if self.training and self.activation == "relu" and x_BTD.numel():
+        if self.training and self.activation == "relu":
             inward, outward = _map(self.inward), _map(self.outward)
-            if multiplies(inward[0], outward[0]):
-                return rectified_block(x_BTD, inward, outward, self.dropout.probability)
+            dtype = type_of_products(x_BTD, inward[0], outward[0])
+            if dtype is not None:
+                return rectified_block(x_BTD, inward, outward, self.dropout.probability, dtype)
         written_BTD: Tensor = self.outward(self.dropout(self._activate(self.inward(x_BTD))))
         return written_BTD
 

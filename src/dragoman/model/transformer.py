@@ -67,9 +67,12 @@ class TransformerState:
 
     def select(self, rows_B: Tensor) -> TransformerState:
         """Re-order rows within their sources; costs nothing where every row stays."""
-        if self.beams == 1 or torch.equal(rows_B, torch.arange(len(rows_B), device=rows_B.device)):
+        beams = len(rows_B) // len(self.mask_NS)
+        if beams == self.beams and (
+            beams == 1 or torch.equal(rows_B, torch.arange(len(rows_B), device=rows_B.device))
+        ):
             return self
-        return replace(self, past=tuple(layer.take(rows_B) for layer in self.past))
+        return replace(self, past=tuple(layer.take(rows_B) for layer in self.past), beams=beams)
 
     def keep(self, sources: Tensor) -> TransformerState:
         """Keep the given sources with all their rows."""

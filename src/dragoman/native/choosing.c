@@ -3,14 +3,23 @@
 
 #define STRIPE 64
 
+/* One pass: sums are of e^(x - top), the top so far, and shrink whenever that grows. */
 static float normaliser(const float *x, long size, float *bounds) {
-    float top = -INFINITY, sum = 0;
+    float top = -INFINITY, sums[LANES] = {0}, sum = 0;
     for (long first = 0; first < size; first += STRIPE, bounds++) {
-        long end = first + STRIPE <= size ? first + STRIPE : size;
+        long end = first + STRIPE <= size ? first + STRIPE : size, i = first;
         *bounds = largest(x + first, end - first);
-        top = *bounds > top ? *bounds : top;
+        if (*bounds > top) {
+            float share = exponential(top - *bounds);
+            for (long l = 0; l < LANES; l++) sums[l] *= share;
+            top = *bounds;
+        }
+        float from = top > -INFINITY ? top : 0.0f; /* as long as nothing is larger, a difference would be no number */
+        for (; i + LANES <= end; i += LANES)
+            for (long l = 0; l < LANES; l++) sums[l] += exponential(x[i + l] - from);
+        for (long l = 0; i < end; i++, l++) sums[l] += exponential(x[i] - from);
     }
-    for (long i = 0; i < size; i++) sum += exponential(x[i] - top);
+    for (long l = 0; l < LANES; l++) sum += sums[l];
     return top + logf(sum);
 }
 
@@ -34,7 +43,9 @@ INLINE void insert(float value, int64_t id, float *values, int64_t *ids, long co
     ids[place] = id;
 }
 
-static void top_of_row(const float *x, long size, long count, const float *bounds, float *values, int64_t *ids) {
+/* The largest of a row, of which none but the first `count` numbers need be looked at that are below `least`. */
+static void search(const float *x, long size, long count, const float *bounds, float least, float *values,
+                   int64_t *ids) {
     for (long i = 0; i < count; i++) {
         values[i] = -INFINITY;
         ids[i] = i;
@@ -43,11 +54,24 @@ static void top_of_row(const float *x, long size, long count, const float *bound
     for (long first = count / STRIPE * STRIPE; first < size; first += STRIPE) {
         long end = first + STRIPE <= size ? first + STRIPE : size;
         float bound = bounds ? bounds[first / STRIPE] : largest(x + first, end - first);
-        if (bound > values[count - 1]) {
+        if (bound >= least && bound > values[count - 1]) {
             for (long i = first < count ? count : first; i < end; i++)
-                if (x[i] > values[count - 1]) insert(x[i], i, values, ids, count);
+                if (x[i] >= least && x[i] > values[count - 1]) insert(x[i], i, values, ids, count);
         }
     }
+}
+
+static void top_of_row(const float *x, long size, long count, const float *bounds, float *values, int64_t *ids) {
+    float least = -INFINITY;
+    if (bounds) { /* as many stripes have a number like that */
+        for (long i = 0; i < count; i++) values[i] = -INFINITY;
+        for (long first = 0; first < size; first += STRIPE, bounds++)
+            if (*bounds > values[count - 1]) insert(*bounds, 0, values, ids, count);
+        bounds -= (size + STRIPE - 1) / STRIPE;
+        least = values[count - 1];
+    }
+    search(x, size, count, bounds, least, values, ids);
+    if (values[count - 1] < least) search(x, size, count, bounds, -INFINITY, values, ids); /* it is gone since */
 }
 
 /* values and ids [rows, count]: the largest of each row, largest first, of equal ones the lowest ids first. What is

@@ -30,29 +30,28 @@ typedef struct {
     const float *cosines, *sines; /* [longest, head width / 2], or NULL */
 } Read;
 
+/* Attention of a source to itself: queries, keys and values lie side by side. */
+static void hear_source(const Stack *stack, const Read *read, float *rows, long steps, Room *room, float *out) {
+    long width = stack->width, waves = width / stack->heads / 2;
+    for (long t = 0; read->cosines && t < steps; t++) {
+        float *row = rows + t * 3 * width;
+        turn(row, width, stack->heads, read->cosines + t * waves, read->sines + t * waves);
+        turn(row + width, width, stack->heads, read->cosines + t * waves, read->sines + t * waves);
+    }
+    Heard heard = heard_at(room->kept, steps, width);
+    remember(rows + width, 3 * width, width, heard, room->row);
+    attend_together(rows, 3 * width, steps, heard, width, stack->heads, room->scores, out, NULL, 0, 0);
+}
+
 static void read_sources(const Stack *stack, const Read *read, long first, long end, Room *room) {
     long width = stack->width, start = read->first[first], rows = read->first[end] - start;
     float *x = read->x + start * width;
     for (const Layer *layer = stack->layer; layer < stack->layer + stack->layers; layer++) {
         const float *heard = before(stack, &layer->hear_norm, x, rows, room);
         map_rows(&layer->hear, heard, width, width, rows, room->steps, room->wide, 3 * width, 0);
-        for (long n = first; n < end; n++) {
-            float *source = room->wide + (read->first[n] - start) * 3 * width;
-            long steps = read->first[n + 1] - read->first[n], waves = width / stack->heads / 2;
-            for (long t = 0; t < steps; t++) {
-                float *row = source + t * 3 * width;
-                if (read->cosines) {
-                    turn(stack, row, read->cosines + t * waves, read->sines + t * waves);
-                    turn(stack, row + width, read->cosines + t * waves, read->sines + t * waves);
-                }
-                half *kept = room->kept + (read->first[n] - start + t) * 2 * width;
-                halve(row + width, 2 * width, kept);
-                room->at[t] = kept;
-            }
-            for (long t = 0; t < steps; t++)
-                attend(stack, source + t * 3 * width, room->at, steps, room->scores,
-                       room->normed + (read->first[n] - start + t) * width, NULL, 0);
-        }
+        for (long n = first; n < end; n++)
+            hear_source(stack, read, room->wide + (read->first[n] - start) * 3 * width,
+                        read->first[n + 1] - read->first[n], room, room->normed + (read->first[n] - start) * width);
         map_rows(&layer->heard, room->normed, width, width, rows, room->steps, x, width, ADD);
         after(stack, &layer->hear_norm, x, rows);
         feed_forward(stack, layer, x, rows, room);
@@ -82,48 +81,79 @@ int encode(const Stack *stack, const Read *read) {
     return ready;
 }
 
+/* Keep keys and values of all layers, [source steps, layers, 2 width], as steps read them: `first` says where each
+   source begins in `kept`, in numbers. Returns 0 where there is no memory. */
+int keep_memory(const float *projected, int64_t sources, const int64_t *first, const int64_t *lengths, int64_t layers,
+                int64_t width, half *kept) {
+    half *room = room_for(width * sizeof(half));
+    for (long n = 0; room && n < sources; projected += lengths[n++] * layers * 2 * width)
+        for (long number = 0; number < layers; number++) {
+            half *place = kept + first[n] + number * room_of_heard(lengths[n], width);
+            Heard heard = heard_at(place, lengths[n], width);
+            remember(projected + number * 2 * width, layers * 2 * width, width, heard, room);
+        }
+    free(room);
+    return room != NULL;
+}
+
 typedef struct {
     int64_t rows, beams, steps;     /* `steps` were taken before this one */
     float *x;                       /* [rows, width], in and out */
     const half *const *past;        /* [steps + 1]: of each step, keys and values [layers, its rows, 2 width] */
     const int64_t *past_rows;       /* [steps + 1]: the rows that each step had */
     const int32_t *slots;           /* [rows, steps]: which of these rows led to each row of now */
-    const half *memory;             /* [source steps, layers, 2 width]: keys and values */
-    const int64_t *first, *lengths; /* [sources]: where each source begins there, and its steps */
+    const half *memory;             /* of each source, of each layer: what `keep_memory` has left */
+    const int64_t *first, *lengths; /* [sources]: where each source begins there, in numbers, and its steps */
     const float *cosines, *sines;   /* [head width / 2] of this step, or NULL */
     float *looks;                   /* [rows, looks_stride], zeros, or NULL */
     int64_t looks_stride;
 } Step;
+
+/* Ask for what a row will read, but for what the row before it reads as well. */
+INLINE void ask_for(const Stack *stack, const Step *step, long number, long row) {
+    const int32_t *slots = step->slots + row * step->steps, *before = slots - step->steps;
+    for (long t = 0; t < step->steps; t++)
+        if (slots[t] != before[t]) {
+            const half *at = step->past[t] + (number * step->past_rows[t] + slots[t]) * 2 * stack->width;
+            for (long i = 0; i < 2 * stack->width; i += 32) __builtin_prefetch(at + i);
+        }
+}
 
 static void hear(const Stack *stack, const Step *step, long number, long first, long rows, Room *room) {
     long width = stack->width, now = step->steps;
     for (long r = 0; r < rows; r++) {
         float *row = room->wide + r * 3 * width;
         if (step->cosines) {
-            turn(stack, row, step->cosines, step->sines);
-            turn(stack, row + width, step->cosines, step->sines);
+            turn(row, width, stack->heads, step->cosines, step->sines);
+            turn(row + width, width, stack->heads, step->cosines, step->sines);
         }
         half *kept = (half *)step->past[now] + (number * step->past_rows[now] + first + r) * 2 * width;
         halve(row + width, 2 * width, kept);
+        if (r + 1 < rows) ask_for(stack, step, number, first + r + 1);
         const int32_t *slots = step->slots + (first + r) * now;
         for (long t = 0; t < now; t++)
             room->at[t] = step->past[t] + (number * step->past_rows[t] + slots[t]) * 2 * width;
         room->at[now] = kept;
-        attend(stack, row, room->at, now + 1, room->scores, room->normed + r * width, NULL, 0);
+        attend_own(row, room->at, now + 1, width, stack->heads, room->scores, room->normed + r * width);
     }
 }
 
+INLINE half *kept_of(const Step *step, long source, long number, long width) {
+    return (half *)step->memory + step->first[source] + number * room_of_heard(step->lengths[source], width);
+}
+
 static void look(const Stack *stack, const Step *step, long number, long first, long rows, Room *room) {
-    long width = stack->width, filled = -1;
+    long width = stack->width, end = first + rows;
     float share = 1.0f / (stack->heads * stack->layers);
-    for (long r = 0; r < rows; r++) {
-        long source = (first + r) / step->beams, length = step->lengths[source];
-        if (source != filled)
-            for (long t = 0; t < length; t++)
-                room->at[t] = step->memory + ((step->first[source] + t) * stack->layers + number) * 2 * width;
-        filled = source;
-        float *looks = step->looks ? step->looks + (first + r) * step->looks_stride : NULL;
-        attend(stack, room->wide + r * width, room->at, length, room->scores, room->normed + r * width, looks, share);
+    for (long r = first, next; r < end; r = next) {
+        long source = r / step->beams, length = step->lengths[source];
+        next = (source + 1) * step->beams;
+        next = next < end ? next : end;
+        Heard heard = heard_at(kept_of(step, source, number, width), length, width);
+        if (next < end) heard.ahead = kept_of(step, source + 1, number, width);
+        float *looks = step->looks ? step->looks + r * step->looks_stride : NULL;
+        attend_together(room->wide + (r - first) * width, width, next - r, heard, width, stack->heads, room->scores,
+                        room->normed + (r - first) * width, looks, step->looks_stride, share);
     }
 }
 

@@ -13,6 +13,10 @@
 #define omp_get_max_threads() 1
 #endif
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
 /* The error function, within 2e-7 (Abramowitz and Stegun 1964, 7.1.26). */
@@ -32,13 +36,13 @@ INLINE float dot(const float *a, const float *b, long size) {
 
 /* The largest number; what is not a number is passed over. */
 INLINE float largest(const float *x, long size) {
-    float lanes[LANES], top;
     long i = 0;
-    for (int l = 0; l < LANES; l++) lanes[l] = -INFINITY;
-    for (; i + LANES <= size; i += LANES)
-        for (int l = 0; l < LANES; l++) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
-    top = -INFINITY;
-    for (int l = 0; l < LANES; l++) top = lanes[l] > top ? lanes[l] : top;
+    float top = -INFINITY;
+#ifdef __AVX512F__
+    __m512 tops = _mm512_set1_ps(top); /* of two, the second is taken if either is not a number */
+    for (; i + LANES <= size; i += LANES) tops = _mm512_max_ps(_mm512_loadu_ps(x + i), tops);
+    top = _mm512_reduce_max_ps(tops);
+#endif
     for (; i < size; i++) top = x[i] > top ? x[i] : top;
     return top;
 }

@@ -14,6 +14,8 @@ ACTIVATIONS = ("relu", "gelu", "swiglu", "geglu")
 """In the order of their numbers in C."""
 BLOCK = 64
 """Outputs of a linear map that are computed together."""
+LANES = 16
+"""Steps of a memory are filled up to a multiple of these."""
 
 
 class Linear(Structure):
@@ -88,6 +90,7 @@ def int8_kernels() -> CDLL | None:
         return None
     kernels.linear.argtypes = (c_void_p, c_void_p, c_int64, c_int64, c_void_p)
     kernels.encode.argtypes = (c_void_p, c_void_p)
+    kernels.keep_memory.argtypes = (c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_int64, c_void_p)
     kernels.take_step.argtypes = (c_void_p, c_void_p)
     return kernels
 

@@ -60,13 +60,13 @@ _ARGUMENTS = {
     "drop_and_add": (_P, _N, _P, _N, _N, *_DRAWS, _P, _N),
     "softmax_pull": (_P, _N, _N, _N, _P, _P, c_float, _N, _P, _P),
 }
-_BF16_ARGUMENTS = {
-    "pack_outputs": (_P, _N, _N, _P),
-    "pack_inputs": (_P, _N, _N, _P),
-    "product": (_P, _N, _N, _P, _N, _FINISH),
+_PRODUCT_ARGUMENTS = {
+    "pack_outputs": (_P, _N, _N, _N, _P),
+    "pack_inputs": (_P, _N, _N, _N, _P),
+    "product": (_P, _N, _N, _N, _P, _N, _FINISH),
     "lstm_step": (_P, _P, _N, _N, _P, _P),
     "lstm_step_backward": (*[_P] * 6, _N, _N, _P),
-    "weight_gradient": (_P, _P, _N, _N, _N, _P, _P, _FINISH),
+    "weight_gradient": (_P, _P, _N, _N, _N, _N, _P, _P, _FINISH),
 }
 
 
@@ -76,8 +76,8 @@ def kernels() -> ctypes.CDLL | None:
     found = library("training")
     if found is None:
         return None
-    found.multiplies_bf16.restype = c_int
-    for name, types in {**_ARGUMENTS, **(_BF16_ARGUMENTS if found.multiplies_bf16() else {})}.items():
+    found.multiplies.argtypes, found.multiplies.restype = (c_long,), c_int
+    for name, types in {**_ARGUMENTS, **(_PRODUCT_ARGUMENTS if found.multiplies(0) else {})}.items():
         function = getattr(found, name)
         function.argtypes, function.restype = types, None
     return found
@@ -87,7 +87,14 @@ def kernels() -> ctypes.CDLL | None:
 def bf16_kernels() -> ctypes.CDLL | None:
     """Return the kernels of training where the processor multiplies bfloat16, or None."""
     found = kernels()
-    return found if found is not None and found.multiplies_bf16() else None
+    return found if found is not None and found.multiplies(1) else None
+
+
+@cache
+def fp32_kernels() -> ctypes.CDLL | None:
+    """Return the kernels of training where they multiply float32 faster than torch, or None."""
+    found = kernels()
+    return found if found is not None and found.multiplies(0) else None
 
 
 def kernels_here() -> str:

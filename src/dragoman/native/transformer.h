@@ -2,7 +2,7 @@
 #ifndef DRAGOMAN_TRANSFORMER_H
 #define DRAGOMAN_TRANSFORMER_H
 
-#include "int8.h"
+#include "attention.h"
 
 enum { ACT_RELU, ACT_GELU, ACT_SWIGLU, ACT_GEGLU };
 
@@ -25,8 +25,9 @@ typedef struct {
 /* Room of one thread. */
 typedef struct {
     float *wide, *normed, *scores;
-    const uint16_t **at; /* keys and values of the steps that a row hears */
-    uint16_t *kept;      /* those of sources that are encoded */
+    const half **at; /* keys and values of the steps that a row hears */
+    half *kept;      /* those of a source that is encoded */
+    half *row;
     Steps steps;
 } Room;
 
@@ -44,14 +45,15 @@ INLINE int take_room(const Stack *stack, long rows, long most_steps, Room *room)
     long wide = widest(stack);
     room->wide = room_for(rows * wide * sizeof(float));
     room->normed = room_for(rows * stack->width * sizeof(float));
-    room->scores = room_for((most_steps + LANES) * sizeof(float));
-    room->at = room_for(most_steps * sizeof(uint16_t *));
-    room->kept = room_for(rows * 2 * stack->width * sizeof(uint16_t));
+    room->scores = room_for(GROUP * whole_steps(most_steps) * sizeof(float));
+    room->at = room_for(most_steps * sizeof(half *));
+    room->kept = room_for(room_of_heard(most_steps, stack->width) * sizeof(half));
+    room->row = room_for(stack->width * sizeof(half));
     room->steps.steps = room_for(rows * (wide + 4));
     room->steps.scales = room_for(rows * sizeof(float));
     room->steps.sums = room_for(rows * sizeof(int32_t));
-    return room->wide && room->normed && room->scores && room->at && room->kept && room->steps.steps &&
-           room->steps.scales && room->steps.sums;
+    return room->wide && room->normed && room->scores && room->at && room->kept && room->row &&
+           room->steps.steps && room->steps.scales && room->steps.sums;
 }
 
 INLINE void leave_room(Room *room) {
@@ -60,6 +62,7 @@ INLINE void leave_room(Room *room) {
     free(room->scores);
     free(room->at);
     free(room->kept);
+    free(room->row);
     free(room->steps.steps);
     free(room->steps.scales);
     free(room->steps.sums);
@@ -88,72 +91,6 @@ static void after(const Stack *stack, const Norm *norm, float *x, long rows) {
         float *row = x + r * stack->width;
         norm_row(row, stack->width, norm->gain, norm->shift, stack->epsilon, row);
     }
-}
-
-/* Keys and values are kept as float16: what limits attention is how fast they are read. */
-typedef uint16_t half;
-
-INLINE void halve(const float *x, long size, half *out) {
-    const __m512 most = _mm512_set1_ps(65504.0f), least = _mm512_set1_ps(-65504.0f);
-    for (long i = 0; i < size; i += 16) {
-        __mmask16 real = lanes_left(size - i);
-        __m512 part = _mm512_maskz_loadu_ps(real, x + i);
-        part = _mm512_max_ps(least, _mm512_min_ps(most, part)); /* what is not a number stays so */
-        _mm256_mask_storeu_epi16(out + i, real, _mm512_cvtps_ph(part, _MM_FROUND_TO_NEAREST_INT));
-    }
-}
-
-INLINE __m512 from_half(const half *x, __mmask16 real) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(real, x)); }
-
-/* scores [steps], filled up to whole lanes: their softmax, not yet divided by what is returned. */
-INLINE float exponentials(float *scores, long steps) {
-    long whole = (steps + LANES - 1) / LANES * LANES;
-    float top = largest(scores, steps), sum = 0;
-    for (long t = steps; t < whole; t++) scores[t] = -INFINITY;
-    for (long t = 0; t < whole; t += LANES)
-        for (long l = t; l < t + LANES; l++) sum += scores[l] = exponential(scores[l] - top);
-    return sum;
-}
-
-/* Answer one query from `steps` keys, with their values `width` further on; `looks` gets the weights, scaled. */
-static void attend(const Stack *stack, const float *query, const half *const *keys, long steps, float *scores,
-                   float *out, float *looks, float look) {
-    long head_width = stack->width / stack->heads, values = stack->width;
-    float scale = 1.0f / sqrtf((float)head_width);
-    for (long from = 0; from < stack->width; from += head_width) {
-        for (long t = 0; t < steps; t++) {
-            __m512 sum = _mm512_setzero_ps();
-            for (long i = 0; i < head_width; i += 16) {
-                __mmask16 real = lanes_left(head_width - i);
-                __m512 part = _mm512_maskz_loadu_ps(real, query + from + i);
-                sum = _mm512_fmadd_ps(part, from_half(keys[t] + from + i, real), sum);
-            }
-            scores[t] = scale * _mm512_reduce_add_ps(sum);
-        }
-        float share = 1.0f / exponentials(scores, steps);
-        for (long i = 0; i < head_width; i += 16) {
-            __mmask16 real = lanes_left(head_width - i);
-            __m512 sum = _mm512_setzero_ps();
-            for (long t = 0; t < steps; t++) {
-                __m512 weight = _mm512_set1_ps(scores[t] * share);
-                sum = _mm512_fmadd_ps(weight, from_half(keys[t] + values + from + i, real), sum);
-            }
-            _mm512_mask_storeu_ps(out + from + i, real, sum);
-        }
-        if (looks)
-            for (long t = 0; t < steps; t++) looks[t] += look * share * scores[t];
-    }
-}
-
-/* Turn pairs of the first and the second half of each head (Su et al. 2021). */
-static void turn(const Stack *stack, float *x, const float *cosines, const float *sines) {
-    long half = stack->width / stack->heads / 2;
-    for (long h = 0; h < stack->heads; h++, x += 2 * half)
-        for (long i = 0; i < half; i++) {
-            float first = x[i], second = x[i + half];
-            x[i] = first * cosines[i] - second * sines[i];
-            x[i + half] = second * cosines[i] + first * sines[i];
-        }
 }
 
 static void activate(const Stack *stack, float *inner, long rows, long stride) {
