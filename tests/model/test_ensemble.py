@@ -5,6 +5,7 @@ import torch
 
 from dragoman.decoding.score import teacher_forced
 from dragoman.decoding.search import search
+from dragoman.errors import DataError
 from dragoman.model.build import build_model
 from dragoman.model.ensemble import Ensemble
 from dragoman.recipe import model as recipe
@@ -110,3 +111,15 @@ def test_members_of_other_vocabularies_are_refused(members):
 def test_an_ensemble_is_not_trained(members):
     with pytest.raises(ValueError, match="not trained"):
         Ensemble(members).loss(Batch(source(), target(), ("a", "b", "c")), 0.1)
+
+
+def test_members_with_aligned_steps_refuse_targets_of_other_lengths():
+    aligned = recipe.Model(
+        encoder=recipe.RecurrentEncoder(kind="gru", width=6),
+        decoder=recipe.RecurrentDecoder(
+            kind="gru", width=10, attention=recipe.AlignedAttention(kind="aligned")
+        ),
+    )
+    model = Ensemble([member(aligned, 0), member(FIXED, 1)])
+    with pytest.raises(DataError, match="found 6 source and 4 target steps"):
+        model.loss(Batch(source(), target(), ("a", "b", "c")), 0.0)

@@ -137,8 +137,8 @@ def _refuse_unknown(model: Seq2Seq, source: Encoded, steps: int) -> None:
     found = len(source.ahead) if isinstance(source, Frames) and source.ahead is not None else 0
     if found < steps:
         raise DataError(
-            f"the model forecasts {steps:,} steps by what is known of them beforehand, found {found:,}; their "
-            "times and known values go on behind the values"
+            f"the model forecasts {steps:,} steps by what is known of them beforehand, found {found:,}; "
+            "their times and known values go on behind the values"
         )
 
 

@@ -110,6 +110,10 @@ class CtcJoint(Seq2Seq):
         joint = (1 - self.ctc_weight) * heard + self.ctc_weight * increments
         return _with_the_rest_at_pad(joint)
 
+    def check_lengths(self, memory: Memory, target: Sequence) -> None:
+        """Raise what the model raises."""
+        self.model.check_lengths(memory, target)
+
     def loss(self, batch: Batch, label_smoothing: float) -> Loss:
         """Return the loss of the model: the two are joined for answers only."""
         return self.model.loss(batch, label_smoothing)

@@ -95,6 +95,12 @@ class Ensemble(Seq2Seq):
         each = [member.logits(part).log_softmax(-1) for member, part in zip(members, parts, strict=True)]
         return torch.stack(each).logsumexp(0) - math.log(len(each))
 
+    def check_lengths(self, memory: Memory, target: Sequence) -> None:
+        """Let every member raise what it raises."""
+        assert isinstance(memory, Memories)
+        for member, read in zip(self._members(), memory.members, strict=True):
+            member.check_lengths(read, target)
+
     def loss(self, batch: Batch, label_smoothing: float) -> Loss:
         """Return the summed loss of a batch; ensembles are for answering, so there is no smoothing."""
         if label_smoothing:

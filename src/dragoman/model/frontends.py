@@ -27,9 +27,10 @@ class TokenFrontend(nn.Module):
         """Return vectors (B, S, D)."""
         return F.embedding(tokens_BS, self.weight, padding_idx=PAD) * math.sqrt(self.width)
 
-    def before(self, tokens_BT: Tensor) -> Tensor:
-        """Return for each step the token before it, BOS for the first."""
-        return torch.cat([torch.full_like(tokens_BT[:, :1], BOS), tokens_BT[:, :-1]], 1)
+
+def tokens_before(tokens_BT: Tensor) -> Tensor:
+    """Return for each step the token before it, BOS for the first."""
+    return torch.cat([torch.full_like(tokens_BT[:, :1], BOS), tokens_BT[:, :-1]], 1)
 
 
 def _fresh_table(size: int, width: int) -> nn.Parameter:

@@ -19,7 +19,7 @@ from dragoman.model.cross_entropy import cross_entropy
 from dragoman.model.ctc import CtcHead, CtcLoss, ctc_loss
 from dragoman.model.frame_frontend import FrameFrontend
 from dragoman.model.frame_inputs import FrameInputs, Highway, PlainFrames
-from dragoman.model.frontends import TokenFrontend
+from dragoman.model.frontends import TokenFrontend, tokens_before
 from dragoman.model.heads import VocabularyHead
 from dragoman.model.number_head import NumberHead
 from dragoman.model.recurrent import RecurrentEncoder
@@ -143,11 +143,11 @@ class Seq2Seq(nn.Module):
     def teach(self, memory: Memory, target: Sequence) -> Decoded:
         """Return outputs for each target step, given what was read and the reference before the step."""
         self.check_lengths(memory, target)
-        before = self.target_frontend.before(target.values)
-        if isinstance(self.target_frontend, FrameInputs):
-            decoded, _ = self.advance_numbers(before, self.start(memory), target.ahead_BTC)
+        if self.target_port.kind == "tokens":
+            decoded, _ = self.advance(tokens_before(target.values), self.start(memory))
         else:
-            decoded, _ = self.advance(before, self.start(memory))
+            before_BJX = self.frame_inputs.before(target.values)
+            decoded, _ = self.advance_numbers(before_BJX, self.start(memory), target.ahead_BTC)
         return decoded
 
     def check_lengths(self, memory: Memory, target: Sequence) -> None:
