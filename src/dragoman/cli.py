@@ -8,18 +8,24 @@ from __future__ import annotations
 import gc
 import json
 import re
-import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragoman.errors import DataError, RecipeError, UserError
+from dragoman.errors import RecipeError, UserError
+from dragoman.terminal import (
+    inputs_of,
+    one_file,
+    print_forecasts,
+    print_json,
+    print_line,
+    print_prediction,
+    sounds_of,
+)
 
 if TYPE_CHECKING:
     from dragoman.recipe.data import Parallel, Table
-    from dragoman.records import Example, Prediction, Value
 
 OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
 """What tells `decoding.beam=3` from the name of a file."""
@@ -146,15 +152,13 @@ def predict(
     gc.freeze()  # what is here stays: no need to look through it again and again
     several = nbest is not None
     if bundle.recipe.data.windows is not None:
-        from dragoman.forecasting import print_forecasts
-
-        print_forecasts(bundle, files, changes, horizon, chart, _print)
+        print_forecasts(bundle, files, changes, horizon, chart)
         return
     if horizon is not None or chart is not None:
         raise UserError("--horizon and --chart are for models of series")
-    for batch in _sounds(files) if bundle.recipe.source.kind == "speech" else _inputs(files):
+    for batch in sounds_of(files) if bundle.recipe.source.kind == "speech" else inputs_of(files):
         for prediction in bundle.predictions(batch, *changes, prefix=prefix, workers=workers):
-            _print_prediction(prediction, as_json, several)
+            print_prediction(prediction, as_json, several)
 
 
 @app.command()
@@ -182,11 +186,11 @@ def score(
         for value, given in zip(scored.example.targets, scored.targets, strict=True):
             if as_json:
                 row = {"id": scored.example.id, "source": scored.example.source, "target": value}
-                _print_json(
+                print_json(
                     {**row, "score": given.total, "pieces": given.pieces, "log_probs": given.log_probs}
                 )
             else:
-                _print(f"{given.total:.4f}\t{value}")
+                print_line(f"{given.total:.4f}\t{value}")
 
 
 @app.command()
@@ -211,7 +215,7 @@ def evaluate(
     files, changes = _sorted_words(words)
     if split not in ("test", "dev"):
         raise UserError(f"--split: expected test or dev, found {split!r}")
-    data = _data(_one_file(files), source, target)
+    data = _data(one_file(files), source, target)
     from dragoman.api import evaluate as evaluate_run
     from dragoman.evaluation.evaluate import format_scores, write_report
     from dragoman.model.kernels import hold_memory
@@ -230,7 +234,7 @@ def evaluate(
     name = "-with-".join([data_name, *(Path(other).resolve().name for other in others or ())])
     folder = Path(out) if out else Path(run) / "evaluation" / name
     write_report(report, folder)
-    _print((folder / "scores.json").read_text("utf-8").rstrip() if as_json else format_scores(report))
+    print_line((folder / "scores.json").read_text("utf-8").rstrip() if as_json else format_scores(report))
     typer.echo(f"scores and predictions: {folder}", err=True)
 
 
@@ -249,11 +253,11 @@ def check(
         complaints = check_bundle(subject)
         if complaints:
             raise UserError("\n".join(complaints))
-        _print(f"{subject}: every hash is right, and the stored sample comes out as when it was saved")
+        print_line(f"{subject}: every hash is right, and the stored sample comes out as when it was saved")
         return
     from dragoman.recipe.loading import dump_recipe, load_recipe
 
-    _print(dump_recipe(load_recipe(subject, _sorted_words(overrides)[1])).rstrip())
+    print_line(dump_recipe(load_recipe(subject, _sorted_words(overrides)[1])).rstrip())
     typer.echo(f"{subject}: the recipe is in order; above it is with every default", err=True)
 
 
@@ -262,7 +266,7 @@ def schema() -> None:
     """Print the JSON schema of recipes, for editors that complete and check YAML."""
     from dragoman.recipe.schema import recipe_schema
 
-    _print(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
+    print_line(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
 
 
 def _sorted_words(words: list[str] | None) -> tuple[list[str], list[str]]:
@@ -272,13 +276,6 @@ def _sorted_words(words: list[str] | None) -> tuple[list[str], list[str]]:
     for word in words or []:
         (changes if OVERRIDE.match(word) and not Path(word).exists() else files).append(word)
     return files, changes
-
-
-def _one_file(files: list[str]) -> str | None:
-    """Return the one file given, if any."""
-    if len(files) > 1:
-        raise UserError(f"expected one file, found {', '.join(files)}; overrides are written key=value")
-    return files[0] if files else None
 
 
 def _beam_changes(beam: int | None, nbest: int | None) -> list[str]:
@@ -312,112 +309,3 @@ def _data(pairs: str | None, source: str | None, targets: list[str] | None) -> P
         named = pairs.split(".")[1:2] == ["jsonl"] or pairs.endswith((".jsonl", ".parquet"))
         return Table(file=pairs, source="source", target="target") if named else Table(file=pairs)
     return Parallel(source=source, target=tuple(targets)) if source and targets else None
-
-
-def _inputs(files: list[str]) -> Iterator[Iterable[Example]]:
-    """Yield streams of inputs; a person at a terminal gets each line answered at once."""
-    name = _one_file(files)
-    if name is None or name == "-":
-        if not sys.stdin.isatty():
-            yield _piped()
-            return
-        typer.echo("one input a line; Ctrl-D ends", err=True)
-        for number, line in enumerate(sys.stdin, 1):
-            yield [_example(number, line.rstrip("\n"), "", "standard input", False)]
-        return
-    from dragoman.data.lines import find_file, plain_name, read_lines
-
-    path = find_file(Path(), name)
-    is_json = plain_name(path).endswith((".jsonl", ".ndjson"))
-    yield (_example(line.number, line.text, line.fault, name, is_json) for line in read_lines(path))
-
-
-def _sounds(files: list[str]) -> Iterator[Iterable[Example]]:
-    """Take sound files as inputs; any other file, or standard input, names one a line."""
-    from dragoman.data.audio import ENDINGS
-    from dragoman.records import Example
-
-    names = [name for name in files if name.partition("#t=")[0].lower().endswith(ENDINGS)]
-    if len(names) < len(files) or not files:
-        yield from _inputs(files)
-    else:
-        yield [Example(name, id=name) for name in names]
-
-
-def _piped() -> Iterator[Example]:
-    """Read one source a line from standard input, split on line feeds only."""
-    for number, raw in enumerate(sys.stdin.buffer, 1):
-        try:
-            text, fault = raw.decode("utf-8"), ""
-        except UnicodeDecodeError:
-            text, fault = raw.decode("utf-8", "backslashreplace"), "bad utf-8"
-        yield _example(number, text.removesuffix("\n").removesuffix("\r"), fault, "standard input", False)
-
-
-def _example(number: int, text: str, fault: str, name: str, is_json: bool) -> Example:
-    """Make an example of a line; a line that cannot be read ends the stream with its place."""
-    from dragoman.records import Example, Origin
-
-    origin = Origin(name, number)
-    if fault:
-        raise DataError(f"{origin}: {fault}: {text[:60]!r}; convert or remove the line")
-    return Example(_source_of(text, origin) if is_json else text, id=str(number), origin=origin)
-
-
-def _source_of(text: str, origin: object) -> str:
-    """Take the source out of a JSON line."""
-    try:
-        source = json.loads(text)["source"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f'{origin}: expected an object like {{"source": "..."}}, found {text[:60]!r}'
-        ) from error
-    if not isinstance(source, str):
-        raise DataError(f"{origin}: expected `source` to be a string, found {source!r}")
-    return source
-
-
-def _print_prediction(prediction: Prediction, as_json: bool, several: bool) -> None:
-    """Print the answers to one input."""
-    from dragoman.data.number_codec import series_of
-    from dragoman.data.portable import shown
-    from dragoman.data.series_text import written
-
-    if prediction.forecast is not None:
-        answer = shown(prediction.values[0])
-        if as_json:
-            _print_json({"id": prediction.example.id, "answer": answer})
-        else:
-            _print(written(series_of(prediction.values[0])))
-        return
-    answers = list(zip(prediction.values, prediction.hypotheses, strict=True))
-    if as_json:
-        rows = [
-            {"answer": value, "score": h.score, "is_finished": h.is_finished, "log_probs": list(h.log_probs)}
-            for value, h in answers
-        ]
-        source = shown(prediction.example.source)
-        _print_json({"id": prediction.example.id, "source": source, "answers": rows})
-    elif several:
-        for value, hypothesis in answers:
-            _print(f"{hypothesis.score:.4f}\t{_one_line(value)}")
-    else:
-        _print(_one_line(prediction.values[0]))
-
-
-def _one_line(value: Value) -> str:
-    """Keep one answer on one line: line feeds inside become spaces."""
-    from dragoman.records import text_of
-
-    return text_of(value).replace("\n", " ")
-
-
-def _print_json(row: dict[str, Any]) -> None:
-    """Print one JSON object on a line."""
-    _print(json.dumps(row, ensure_ascii=False))
-
-
-def _print(text: str) -> None:
-    """Print UTF-8 whatever the locale, and let a reader at the other end of a pipe see it now."""
-    sys.stdout.buffer.write(text.encode("utf-8") + b"\n")
-    sys.stdout.buffer.flush()

@@ -18,6 +18,8 @@ from dragoman.data.rejects import shorten
 from dragoman.errors import DataError, MissingExtra
 from dragoman.records import Recording
 
+ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+"""How names of sound files end."""
 END_TOLERANCE_SECONDS = 0.1
 """A clip may end this far behind the file's end: lists round, and MP3 decoders differ in what they add."""
 
