@@ -40,7 +40,9 @@ ALIGNED = SMALL | {"decoder": {"kind": "gru", "width": 8, "attention": {"kind": 
 ROWS = {"train": [{"file": "pairs.tsv"}], "held_out_dev": 0.1}
 
 
-def bundle_of(examples, source=None, target=None, metrics=METRICS, objective="squared", model=SMALL, **options):
+def bundle_of(
+    examples, source=None, target=None, metrics=METRICS, objective="squared", model=SMALL, **options
+):
     """A fresh model; of rows unless windows are asked for."""
     options = {"data": ROWS, "decoding": {"horizon": 3}} | options
     sections = {"kind": "numbers"} | (source or {}), {"kind": "numbers"} | (target or {})
@@ -146,14 +148,18 @@ def test_answers_as_long_as_their_sources():
     bundle = bundle_of(examples, objective="gaussian", model=ALIGNED, metrics=["mae", "crps"])
     report = evaluate(bundle, examples, Forecasting(method="forecast", samples=3))
     assert [len(point) for point in points_of(report)] == [3, 1]
-    errors = [point - target for point, target in zip(points_of(report), ([[2], [3], [4]], [[6]]), strict=True)]
+    errors = [
+        point - target for point, target in zip(points_of(report), ([[2], [3], [4]], [[6]]), strict=True)
+    ]
     assert values(report)["mae"] == pytest.approx(np.abs(np.concatenate(errors)).mean())
     assert np.isfinite(values(report)["crps"])
 
 
 def test_an_answer_that_ends_too_early_is_named():
     bundle = bundle_of(TEXTS, source={"kind": "characters"}, decoding={"horizon": 2})
-    with pytest.raises(DataError, match=r"input 3: a target of 3 steps and an answer of 2; `decoding.horizon`"):
+    with pytest.raises(
+        DataError, match=r"input 3: a target of 3 steps and an answer of 2; `decoding.horizon`"
+    ):
         evaluate(bundle, TEXTS)
     examples, _ = windows()
     series = bundle_of(examples, **SERIES)
@@ -167,4 +173,6 @@ def test_mase_of_rows_needs_sources_of_the_same_variables():
     with pytest.raises(DataError, match=r"expected 1 variable \('value'\), found 2"):
         evaluate(bundle, examples)
     alike = [replace(examples[0], source="1 2 4")]
-    assert np.isfinite(values(evaluate(bundle_of(alike, target={"season": 1}, metrics=["mase"]), alike))["mase"])
+    assert np.isfinite(
+        values(evaluate(bundle_of(alike, target={"season": 1}, metrics=["mase"]), alike))["mase"]
+    )

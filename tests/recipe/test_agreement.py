@@ -111,7 +111,10 @@ SPOKEN = {"data": {"train": [{"manifest": "list.tsv"}], "held_out_dev": 0.1}, "s
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"source": {"kind": "numbers", "scale": "series"}}, "`source.scale: series` needs `series` in `data`"),
+        (
+            {"source": {"kind": "numbers", "scale": "series"}},
+            "`source.scale: series` needs `series` in `data`",
+        ),
         ({"target": {"kind": "numbers", "calendar": ["hour"]}}, "`target.calendar` needs `series` in `data`"),
         (
             {"source": {"kind": "words"}, "target": {"kind": "numbers", "scale": "window"}},

@@ -278,7 +278,9 @@ def test_numbers_to_numbers_of_series(tmp_path):
 def test_text_to_text(tmp_path):
     """Plurals of made-up words."""
     draw = random.Random(7)
-    words = {"".join(draw.choice(["ba", "do", "fi", "sy", "tus", "xe"]) for _ in range(3)) for _ in range(400)}
+    words = {
+        "".join(draw.choice(["ba", "do", "fi", "sy", "tus", "xe"]) for _ in range(3)) for _ in range(400)
+    }
 
     def plural(word: str) -> str:
         if word.endswith("y"):

@@ -121,7 +121,11 @@ def _outcomes(
         )
     quantiles: Mapping[float, Numbers] = {
         level: np.stack(
-            [_in_units(codec, one, one.forecast.quantiles[level], steps) for one in predictions if one.forecast]
+            [
+                _in_units(codec, one, one.forecast.quantiles[level], steps)
+                for one in predictions
+                if one.forecast
+            ]
         )
         for level in first.quantiles
     }
