@@ -18,10 +18,11 @@ from dragoman.decoding.ensemble import ensemble
 from dragoman.decoding.score import Scored
 from dragoman.decoding.score import score as score_targets
 from dragoman.decoding.selftest import selftest
-from dragoman.errors import BundleError
+from dragoman.errors import BundleError, UserError
 from dragoman.evaluation.evaluate import Report
 from dragoman.evaluation.evaluate import evaluate as evaluate_examples
 from dragoman.recipe.data import Parallel, Table
+from dragoman.recipe.decoding import Forecasting
 from dragoman.recipe.loading import load_recipe, override
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example, Prediction, Value
@@ -85,10 +86,16 @@ class Bundle(bundles.Bundle):
         """Forecast what follows the end of each series in files like those of training.
 
         They hold a context or more; `known` columns go on for the horizon, that of training by default.
+        Raises UserError for a model of anything else.
         """
+        if not is_of_series(self.recipe):
+            raise UserError(
+                f"forecast: this model reads {self.recipe.source.kind}, no files of series; predict would do"
+            )
         changes = [*overrides, *([] if horizon is None else [f"decoding.horizon={horizon}"])]
         recipe = override(self.recipe, changes)
-        steps = horizon or windows_of(recipe).horizon
+        assert isinstance(recipe.decoding, Forecasting), "the recipe sees to it"
+        steps = recipe.decoding.horizon or windows_of(recipe).horizon
         return list(decode(self, examples_to_come(recipe, files, steps), recipe.decoding))
 
 

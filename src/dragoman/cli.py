@@ -152,6 +152,8 @@ def predict(
     gc.freeze()  # what is here stays: no need to look through it again and again
     several = nbest is not None
     if bundle.recipe.data.windows is not None:
+        if as_json or prefix is not None or workers != 1:
+            raise UserError("--json, --prefix and --workers have no effect on forecasts of series")
         print_forecasts(bundle, files, changes, horizon, chart)
         return
     if horizon is not None or chart is not None:

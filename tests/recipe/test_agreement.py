@@ -252,3 +252,49 @@ def test_overrides_of_numbers_change_the_defaults_of_numbers(tmp_path):
     recipe = load_recipe(path, ["decoding.horizon=3", "training.objective.scheduled_sampling=0.5"])
     assert recipe.decoding == Forecasting(method="forecast", horizon=3)
     assert recipe.training.objective == Squared(kind="squared", scheduled_sampling=0.5)
+
+
+ROWS = NUMBERS | {
+    "data": {"train": [{"file": "pairs.tsv"}], "held_out_dev": 0.1},
+    "decoding": {"method": "forecast", "horizon": 3},
+}
+SPOKEN = {"data": {"train": [{"manifest": "list.tsv"}], "held_out_dev": 0.1}, "source": {"kind": "speech"}}
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (
+            {"source": {"kind": "numbers", "scale": "series"}},
+            "`source.scale: series` needs `series` in `data`",
+        ),
+        (
+            {"source": {"kind": "words"}, "target": {"kind": "numbers", "scale": "window"}},
+            "`target.scale: window` scales as a source in numbers does, found `source.kind: words`",
+        ),
+        ({"decoding": {"method": "forecast"}}, "`decoding.horizon` is missing"),
+        (
+            {**SPOKEN, "evaluation": {"metrics": ["mase"]}},
+            "`mase` measures by the past of a series, and `source.kind: speech` has none",
+        ),
+        ({"evaluation": {"metrics": ["mase"]}}, "`mase` needs `target.season`"),
+    ],
+)
+def test_numbers_in_rows_lack_what_series_have(options, match):
+    with pytest.raises(RecipeError, match=match):
+        recipe_from(ROWS | options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        SPOKEN,
+        {"source": {"kind": "words"}},
+        {"source": {"kind": "numbers", "scale": "window"}, "target": {"kind": "numbers", "scale": "window"}},
+        {"decoding": {"method": "forecast"}, "model": {"decoder": ALIGNED}},
+        {"target": {"kind": "numbers", "season": 1}, "evaluation": {"metrics": ["mase", "mae"]}},
+    ],
+)
+def test_numbers_in_rows_are_written_and_read(options):
+    assert recipe_from(ROWS | options).data.windows is None

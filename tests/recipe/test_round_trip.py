@@ -150,7 +150,7 @@ def road(pick):
     found.chosen |= {"kernels": [[16] * convolutions], "strides": [[1] * convolutions, [16] * convolutions]}
     found.always |= {"kernels", "strides"}
     if reads == "series" or pick.random() < 0.2:
-        write_numbers(pick, found)
+        write_numbers(pick, found, reads)
     else:
         write_text(pick, found)
     return found
@@ -176,13 +176,24 @@ def write_text(pick, found):
             found.never |= {"tie", "target_embedding_width"}
 
 
-def write_numbers(pick, found):
-    found.kinds |= {"target": ["numbers"], "metrics": ["crps", "mae", "mase", "mse", "smape"]}
+def write_numbers(pick, found, reads):
+    is_numeric = found.kinds["source"] == ["numbers"]
+    found.kinds |= {"target": ["numbers"], "metrics": ["crps", "mae", "mse", "smape"]}
+    if is_numeric:
+        found.kinds["metrics"].append("mase")
+    if reads != "series":
+        found.must(decoding=["forecast"])
+        found.always |= {"horizon"}
+        found.chosen |= {
+            "ridge": [0.1],
+            "source.scale": ["none", "global"],
+            "target.scale": ["none", "global"],
+        }
     found.kinds |= {"decoding": ["forecast"], "decoder": ["gru", "lstm", "rnn", "transformer"]}
     found.never |= {"tie", "target.calendar", "target.missing"}
     found.always |= {"season"}
     found.chosen |= {"season": [1, 10**9]}  # MASE needs one
-    found.chosen |= {"levels": [[0.5], [0.1, 0.5, 0.9]], "samples": [0], "quantiles": [[]]}
+    found.chosen |= {"ridge": [0.1], "levels": [[0.5], [0.1, 0.5, 0.9]], "samples": [0], "quantiles": [[]]}
     match pick.choice(["distance", "quantile", "likelihood"]):
         case "distance":
             found.kinds["objective"] = ["absolute", "huber", "squared"]

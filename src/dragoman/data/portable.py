@@ -15,8 +15,8 @@ from dragoman.data.speech import SpeechCodec
 from dragoman.errors import DataError
 from dragoman.records import Recording, Series, Value, text_of
 
-_LARGEST_SAMPLE = 32767
-"""Sound is kept in 16 bits."""
+_FULL_SCALE = 32768
+"""Sound is kept in 16 bits, as files of 16 bits count: they come back exactly."""
 
 
 def shown(value: Value) -> object:
@@ -32,7 +32,7 @@ def shown(value: Value) -> object:
         case Series(before=before) if before is not None and value.id:
             return value.id
         case Series():
-            return json.loads(written(value))
+            return {"id": value.id, "values": json.loads(written(value))}
 
 
 def portable(codec: Codec, value: Value) -> object:
@@ -41,7 +41,7 @@ def portable(codec: Codec, value: Value) -> object:
         section = codec.section
         assert isinstance(value, str | Recording), "speech is a path or a recording"
         samples = read_audio(value, section.sample_rate_hz, section.min_seconds, section.max_seconds)
-        whole = np.round(np.clip(samples, -1, 1) * _LARGEST_SAMPLE).astype("<i2")
+        whole = np.clip(np.round(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype("<i2")
         text = base64.b64encode(whole.tobytes()).decode("ascii")
         return {"sample_rate_hz": section.sample_rate_hz, "samples": text}
     if isinstance(value, Series):
@@ -64,7 +64,7 @@ def value_of(content: Any) -> Value:
                 return content
             case {"sample_rate_hz": int(rate_hz), "samples": str(text)}:
                 whole = np.frombuffer(base64.b64decode(text, validate=True), dtype="<i2")
-                return Recording((whole / np.float32(_LARGEST_SAMPLE)).astype(np.float32), rate_hz)
+                return Recording((whole / np.float32(_FULL_SCALE)).astype(np.float32), rate_hz)
             case {"values": list(rows)}:
                 times, known = content["times"], content["known_values"]
                 return Series(

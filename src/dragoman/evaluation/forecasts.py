@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from dragoman.bundle import Bundle
 from dragoman.data.number_codec import NumbersCodec, series_of
+from dragoman.decoding.batches import where
 from dragoman.decoding.forecast import in_data_units
+from dragoman.errors import DataError
 from dragoman.evaluation.baselines import fit_baselines
 from dragoman.evaluation.forecasting import Outcomes, measure_forecasts, naive_error
 from dragoman.evaluation.metrics import Score
@@ -35,15 +37,20 @@ def forecast_scores(
 ) -> dict[str, tuple[Score, ...]]:
     """Return the metrics of forecasts under "model", and where there are training windows those of baselines.
 
-    Intervals are of blocks of windows as long as windows overlap.
+    Intervals are of blocks of windows as long as windows overlap. DataError for an answer that ends before
+    its reference does.
     """
     codec = bundle.codecs.target
     assert isinstance(codec, NumbersCodec), "only numbers are forecast"
-    sources = [series_of(prediction.example.source) for prediction in predictions]
+    is_numeric = isinstance(bundle.codecs.source, NumbersCodec)
+    sources = [series_of(prediction.example.source) for prediction in predictions] if is_numeric else []
     season = codec.section.season
-    truth = _stacked([series_of(given[0]).values for given in references])
-    deviations = np.stack([codec.statistics.of(source.id).deviation for source in sources])
-    naive = _naive_errors(sources, evaluation, season)
+    targets = [series_of(given[0]).values for given in references]
+    _refuse_short(predictions, targets)
+    truth = _stacked(targets)
+    names = [source.id for source in sources] or [""] * len(targets)
+    deviations = np.stack([codec.statistics.of(name).deviation for name in names])
+    naive = _naive_errors(codec, sources, evaluation, season)
     outcomes = {MODEL: _outcomes(codec, predictions, truth, deviations, naive)}
     pairs = iter(training)
     if (first := next(pairs, None)) is not None:
@@ -74,13 +81,26 @@ def _overlap(bundle: Bundle) -> int:
     return 1 if windows is None else -(-windows.horizon // windows.score_stride)
 
 
+def _refuse_short(predictions: Sequence[Prediction], targets: Sequence[Numbers]) -> None:
+    for number, (prediction, target) in enumerate(zip(predictions, targets, strict=True)):
+        if (found := len(series_of(prediction.values[0]).values)) < len(target):
+            raise DataError(
+                f"{where(number, prediction.example)}: a target of {len(target):,} steps and an answer of "
+                f"{found:,}; `decoding.horizon` must reach as far as what is scored"
+            )
+
+
 def _stacked(rows: Sequence[Numbers]) -> Numbers:
     """Put targets together (N, H, V); steps that shorter ones lack count as missing."""
     longest = max(len(row) for row in rows)
-    stacked = np.full((len(rows), longest, rows[0].shape[1]), np.nan)
-    for place, row in zip(stacked, rows, strict=True):
-        place[: len(row)] = row
-    return stacked
+    return np.stack([_fitted(row, longest) for row in rows])
+
+
+def _fitted(values: Numbers, steps: int) -> Numbers:
+    """Cut values (..., T, V) to so many steps, or fill them up with missing ones."""
+    cut = values[..., :steps, :]
+    lacking = [(0, 0)] * (cut.ndim - 2) + [(0, steps - cut.shape[-2]), (0, 0)]
+    return np.pad(cut, lacking, constant_values=np.nan)
 
 
 def _outcomes(
@@ -91,35 +111,43 @@ def _outcomes(
     naive: Numbers | None,
 ) -> Outcomes:
     steps = truth.shape[1]
-    points = [series_of(prediction.values[0]).values[:steps] for prediction in predictions]
+    points = np.stack([_fitted(series_of(prediction.values[0]).values, steps) for prediction in predictions])
     first = predictions[0].forecast
     assert first is not None, "numbers are answered by forecasts"
     samples = None
     if first.samples is not None:
         samples = np.stack(
-            [_in_units(codec, one, one.forecast.samples) for one in predictions if one.forecast]
+            [_in_units(codec, one, one.forecast.samples, steps) for one in predictions if one.forecast]
         )
     quantiles: Mapping[float, Numbers] = {
         level: np.stack(
-            [_in_units(codec, one, one.forecast.quantiles[level]) for one in predictions if one.forecast]
+            [
+                _in_units(codec, one, one.forecast.quantiles[level], steps)
+                for one in predictions
+                if one.forecast
+            ]
         )
         for level in first.quantiles
     }
-    return Outcomes(truth, _stacked(points), samples, quantiles, deviations, naive)
+    return Outcomes(truth, points, samples, quantiles, deviations, naive)
 
 
-def _in_units(codec: NumbersCodec, prediction: Prediction, frames: NDArray[np.float32] | None) -> Numbers:
+def _in_units(
+    codec: NumbersCodec, prediction: Prediction, frames: NDArray[np.float32] | None, steps: int
+) -> Numbers:
     assert frames is not None, "all forecasts of one call have samples, or none has"
-    return in_data_units(codec, frames, prediction.example.source)
+    return _fitted(in_data_units(codec, frames, prediction.example.source), steps)
 
 
-def _naive_errors(sources: Sequence[Series], evaluation: Evaluation, season: int | None) -> Numbers | None:
+def _naive_errors(
+    codec: NumbersCodec, sources: Sequence[Series], evaluation: Evaluation, season: int | None
+) -> Numbers | None:
     """Return the errors of seasonal naive forecasts in the past of each window (N, V), where MASE asks."""
     asked = [metric for metric in evaluation.metrics if isinstance(metric, Mase)]
     if not asked or season is None:
         return None
     whole = asked[0].past == "series"
-    return np.stack([naive_error(_past(source, whole), season) for source in sources])
+    return np.stack([naive_error(_past(codec.normalise(source), whole), season) for source in sources])
 
 
 def _past(source: Series, whole: bool) -> Numbers:

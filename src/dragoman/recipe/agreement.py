@@ -39,6 +39,30 @@ def _of_series(data: Data, are_series: list[bool], source: Codec, target: Codec)
         yield "`data.windows` has no effect without `series`"
     if any(are_series) and (data.held_out_dev or data.held_out_test):
         yield "series are split by time, not by chance: give each of `train`, `dev` and `test` its `part`"
+    if not any(are_series):
+        yield from _of_rows(source, target)
+
+
+def _of_rows(source: Codec, target: Codec) -> Iterator[str]:
+    """Say what numbers that stand in rows cannot have: they have no names and no times."""
+    for side, codec in (("source", source), ("target", target)):
+        if not isinstance(codec, Numbers):
+            continue
+        if codec.scale == "series":
+            yield f"`{side}.scale: series` needs `series` in `data`; numbers in rows belong to none"
+    if isinstance(target, Numbers) and target.scale == "window" and not isinstance(source, Numbers):
+        yield f"`target.scale: window` scales as a source in numbers does, found `source.kind: {source.kind}`"
+
+
+def of_horizon(data: Data, target: Codec, model: Model, decoding: Decoding) -> Iterator[str]:
+    """Say where nothing tells how many numbers are forecast."""
+    if not isinstance(target, Numbers) or not isinstance(decoding, Forecasting) or data.windows is not None:
+        return
+    if decoding.horizon is None and not _is_aligned(model):
+        yield (
+            "`decoding.horizon` is missing: without `data.windows` it says how many steps are forecast; "
+            "those beyond a shorter target are not scored"
+        )
 
 
 def _of_numbers(corpora: Sequence[Corpus], source: Codec, target: Codec) -> Iterator[str]:
@@ -92,14 +116,17 @@ def _of_rollout(model: Model, objective: NumericObjective) -> Iterator[str]:
             "`training.objective.scheduled_sampling` has no effect with `model.rollout.kind: whole`: "
             "no step is told values"
         )
-    is_aligned = isinstance(model.decoder, RecurrentDecoder) and isinstance(
-        model.decoder.attention, AlignedAttention
-    )
-    if is_aligned and rollout.patch > 1:
+    if _is_aligned(model) and rollout.patch > 1:
         yield (
             f"`model.rollout.patch: {rollout.patch}` does not fit `model.decoder.attention.kind: aligned`, "
             "whose every step reads one step"
         )
+
+
+def _is_aligned(model: Model) -> bool:
+    return isinstance(model.decoder, RecurrentDecoder) and isinstance(
+        model.decoder.attention, AlignedAttention
+    )
 
 
 def of_forecasts(objective: NumericObjective, decoding: Forecasting) -> Iterator[str]:
@@ -167,10 +194,15 @@ def of_model(source: Codec, joint_vocabulary: bool, model: Model) -> Iterator[st
         yield f"`model.frontend` has no effect on `source.kind: {source.kind}`: it shortens frames"
 
 
-def of_metrics(target: Codec, evaluation: Evaluation) -> Iterator[str]:
-    """Say where a metric does not fit the target."""
+def of_metrics(source: Codec, target: Codec, evaluation: Evaluation) -> Iterator[str]:
+    """Say where a metric does not fit what it compares."""
     for metric in evaluation.metrics:
         if isinstance(metric, ForecastError | Smape | Mase | Crps) != isinstance(target, Numbers):
             yield f"`evaluation.metrics`: `{metric.label}` does not fit `target.kind: {target.kind}`"
+        elif isinstance(metric, Mase) and not isinstance(source, Numbers):
+            yield (
+                f"`evaluation.metrics`: `{metric.label}` measures by the past of a series, and "
+                f"`source.kind: {source.kind}` has none"
+            )
         elif isinstance(metric, Mase) and isinstance(target, Numbers) and target.season is None:
             yield f"`evaluation.metrics`: `{metric.label}` needs `target.season`, the steps of a season"

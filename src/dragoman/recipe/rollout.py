@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dragoman.recipe.section import Section
 
@@ -19,7 +19,15 @@ class Rollout(Section):
     """Time steps that one step of the decoder writes."""
     linear: bool = False
     """Add a linear map, one for all variables, from the whole context to the whole horizon: the highway of
-    LSTNet (Lai et al. 2018)."""
+    LSTNet (Lai et al. 2018). Training begins with it fitted, and all else at nothing."""
+    ridge: float = Field(0.1, ge=0)
+    """Penalty of that fit, as a share of the mean square of the context (Hoerl and Kennard 1970)."""
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        if not self.linear and self.ridge != type(self).model_fields["ridge"].default:
+            raise ValueError("`ridge` has no effect without `linear`")
+        return self
 
 
 DEFAULT_ROLLOUT = Rollout()

@@ -23,6 +23,7 @@ from dragoman.recipe.sections import Recipe
 from dragoman.training.averaging import build_averager, weights_of
 from dragoman.training.batch_size import find_batch_tokens
 from dragoman.training.checkpoint import Checkpoint, load_latest
+from dragoman.training.highway import fit_highway
 from dragoman.training.optimization import build_optimizer
 from dragoman.training.progress import Events, Log, Teller
 from dragoman.training.resuming import (
@@ -53,7 +54,7 @@ def begun(recipe: Recipe, folder: Path, teller: Teller) -> Iterator[Run]:
         prepared = prepare(recipe, folder, teller.say)
         if checkpoint is not None:
             refuse_other_data(checkpoint, prepared, folder)
-        run = _assembled(recipe, folder, teller, Log(folder, teller.say, events), prepared)
+        run = _assembled(recipe, folder, teller, Log(folder, teller.say, events), prepared, step)
         _take_up(run, checkpoint)
         yield run
     finally:
@@ -61,8 +62,8 @@ def begun(recipe: Recipe, folder: Path, teller: Teller) -> Iterator[Run]:
             events.close()
 
 
-def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared: Prepared) -> Run:
-    """Build a run at step 0."""
+def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared: Prepared, step: int) -> Run:
+    """Build a run at step 0, to be put at the step of its checkpoint."""
     device = _device(recipe)
     precision, reason = resolve_precision(recipe.training.precision, device)
     teller.say(f"device {device.type}, {torch.get_num_threads()} threads, precision {precision}: {reason}")
@@ -78,6 +79,10 @@ def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared:
     with _writing(folder):
         write_recipe(recipe, folder)
     model = _fresh_model(recipe, prepared, device)
+    rollout = recipe.model.rollout
+    if step == 0 and rollout is not None and rollout.linear:
+        fit_highway(model, prepared.train, rollout.ridge)
+        teller.say("the linear highway is fitted; training begins there")
     training = recipe.training
     stream = BatchStream(prepared.train, prepared.codecs, recipe, recipe.training.batch_tokens, sampling=True)
     expected = stream.statistics
