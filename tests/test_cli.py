@@ -139,6 +139,16 @@ def test_score_prints_log_probabilities(run, folder):
     assert "--source" in said
 
 
+def test_evaluate_draws_pictures(run, tmp_path):
+    options = ("--picture-format", "svg", "--picture-count", 2)
+    code, out, said = dragoman("evaluate", run, "--out", tmp_path, "--pictures", tmp_path / "p", *options)
+    assert code == 0, said
+    assert "exact_match" in out
+    names = ["example-01.svg", "example-02.svg", "learning_curve.svg"]
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == names
+    assert all(str(tmp_path / "p" / name) in said for name in names)
+
+
 def test_evaluate_writes_scores_with_intervals_and_predictions(run, folder):
     code, out, _ = dragoman("evaluate", run)
     assert code == 0
@@ -223,6 +233,8 @@ def test_check_prints_a_recipe_with_every_default(folder):
         (["predict", "runs/tiny", "--device", "gpu"], ["--device", "gpu"]),
         (["evaluate", "runs/tiny", "--split", "tset"], ["tset"]),
         (["evaluate", "runs/tiny", "--source", "pairs.tsv"], ["--target"]),
+        (["evaluate", "runs/tiny", "--picture-count", "2"], ["--picture-count", "--pictures FOLDER"]),
+        (["evaluate", "runs/tiny", "--pictures", "p", "--picture-format", "gif"], ["png or svg", "gif"]),
         (["tarin", "tiny.yaml"], ["tarin"]),
     ],
 )

@@ -137,12 +137,24 @@ def evaluate(
     Paths of `data` are relative to the current directory, those of the recipe to its `data.folder`.
     `workers`: see `Bundle.predict`.
     """
-    loaded = load(folder, device, others=others)
-    examples = read_examples(loaded.recipe, overrides, data, split)
-    recipe = override(loaded.recipe, overrides)
+    return evaluate_bundle(
+        load(folder, device, others=others), *overrides, data=data, split=split, workers=workers
+    )
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    *overrides: str,
+    data: Parallel | Table | None = None,
+    split: Literal["test", "dev"] = "test",
+    workers: int = 1,
+) -> Report:
+    """Score a bundle that is loaded; see `evaluate`."""
+    examples = read_examples(bundle.recipe, overrides, data, split)
+    recipe = override(bundle.recipe, overrides)
     training = training_windows(recipe) if data is None and is_of_series(recipe) else ()
     return evaluate_examples(
-        loaded, examples, recipe.decoding, recipe.evaluation, workers=workers, training=training
+        bundle, examples, recipe.decoding, recipe.evaluation, workers=workers, training=training
     )
 
 

@@ -25,6 +25,10 @@ from dragoman.terminal import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dragoman.bundle import Bundle
+    from dragoman.evaluation.evaluate import Report
     from dragoman.recipe.data import Parallel, Table
 
 OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
@@ -205,6 +209,16 @@ def evaluate(
     out: Annotated[str | None, typer.Option("--out", help="Folder for scores and predictions.")] = None,
     others: Others = None,
     workers: Workers = 1,
+    pictures: Annotated[
+        str | None,
+        typer.Option("--pictures", metavar="FOLDER", help="Draw learning curve and examples there."),
+    ] = None,
+    picture_format: Annotated[
+        str | None, typer.Option("--picture-format", help="png (the default) or svg.")
+    ] = None,
+    picture_count: Annotated[
+        int | None, typer.Option("--picture-count", help="Examples to draw; 4 by default.", min=0)
+    ] = None,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -212,32 +226,30 @@ def evaluate(
 
         dragoman evaluate runs/x --source test.en --target test.de 'evaluation.metrics=[bleu, chrf]'
 
-    Without data it takes the test set of the recipe.
+    Without data it takes the test set of the recipe. Pictures show where a decoder looked, under a
+    spectrogram where sources are speech, and forecasts against what came.
     """
     files, changes = _sorted_words(words)
+    draw = _drawing(pictures, picture_format, picture_count)
     if split not in ("test", "dev"):
         raise UserError(f"--split: expected test or dev, found {split!r}")
     data = _data(one_file(files), source, target)
-    from dragoman.api import evaluate as evaluate_run
+    from dragoman.api import evaluate_bundle, load
     from dragoman.evaluation.evaluate import format_scores, write_report
     from dragoman.model.kernels import hold_memory
 
     hold_memory()
-    report = evaluate_run(
-        run,
-        *changes,
-        data=data,
-        split="test" if split == "test" else "dev",
-        device=_device(device),
-        others=others or (),
-        workers=workers,
-    )
+    bundle = load(run, _device(device), others=others or ())
+    chosen: Any = split
+    report = evaluate_bundle(bundle, *changes, data=data, split=chosen, workers=workers)
     data_name = Path(source or files[0]).name if data else split
     name = "-with-".join([data_name, *(Path(other).resolve().name for other in others or ())])
     folder = Path(out) if out else Path(run) / "evaluation" / name
     write_report(report, folder)
     print_line((folder / "scores.json").read_text("utf-8").rstrip() if as_json else format_scores(report))
     typer.echo(f"scores and predictions: {folder}", err=True)
+    if draw is not None:
+        typer.echo("pictures: " + ", ".join(map(str, draw(bundle, report))), err=True)
 
 
 @app.command()
@@ -290,6 +302,26 @@ def _beam_changes(beam: int | None, nbest: int | None) -> list[str]:
     if nbest is not None:
         changes.append(f"decoding.nbest={nbest}")
     return changes
+
+
+def _drawing(
+    folder: str | None, picture_format: str | None, count: int | None
+) -> Callable[[Bundle, Report], list[Path]] | None:
+    """Say how to draw an evaluation, if that is asked for; what is missing for it is told before the work."""
+    if folder is None:
+        if picture_format is not None or count is not None:
+            raise UserError("--picture-format and --picture-count go with --pictures FOLDER")
+        return None
+    if picture_format not in (None, "png", "svg"):
+        raise UserError(f"--picture-format: expected png or svg, found {picture_format!r}")
+    from dragoman.explanation.evaluation_pictures import draw_evaluation
+    from dragoman.explanation.pictures import check_drawing
+
+    check_drawing()
+    form: Any = picture_format or "png"
+    return lambda bundle, report: draw_evaluation(
+        bundle, report, Path(folder), form, 4 if count is None else count
+    )
 
 
 def _device(name: str) -> Any:

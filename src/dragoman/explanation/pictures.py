@@ -1,12 +1,14 @@
 """Pictures of a run: its learning curve, where a decoder looked, what it forecasts. Home of matplotlib.
 
-A picture's format follows the name of its file: `.png`, `.svg` or `.pdf`.
+A picture's format follows the name of its file: `.png`, `.svg` or `.pdf`. Shapes: S frames, F bands, T target
+steps, S source steps of attention (R where frames are shortened).
 """
 
 from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dragoman.errors import DataError, MissingExtra
+from dragoman.recipe.speech import Speech, mel
 from dragoman.records import Series
 
 if TYPE_CHECKING:
@@ -25,14 +28,32 @@ if TYPE_CHECKING:
 INK, SECOND_INK = "#1f4e79", "#c05621"
 PAST_INK, BANDS = "#333333", ("#d3e6f4", "#a6cce8", "#7ab3dd", "#4e9ad2")
 """The past is dark grey; the bands of a forecast are blues, which everybody can tell from orange."""
-PIECE_INCHES = 0.32
-"""Room for one symbol on an axis of the attention picture."""
+PIECE_INCHES, ROW_INCHES = 0.32, 0.24
+"""Room for one symbol on an axis of the attention picture, and for one row of attention over sound."""
+SECOND_INCHES, SOUND_INCHES = 2.2, 2.0
+"""Width of a second of sound, height of its spectrogram."""
+LEAST_INCHES, MOST_INCHES = 7.2, 40.0
+"""A picture of little sound is not narrower than this; no axis is longer than that, symbols come closer."""
+PITCHES_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
+"""Frequencies that are written beside the bands of a spectrogram."""
+_MARKS = {" ": "␣", "\n": "↵", "\t": "⇥", "": "∅"}
+_LETTERS_AN_INCH = 12
+_DARK_STEPS, _DARK_SHARE = 4, 0.1
 
 
-def learning_curve(log: Path, out: Path) -> None:
+def check_drawing() -> None:
+    """Raise MissingExtra without matplotlib: before long work whose end is a picture."""
+    try:
+        import matplotlib.figure  # noqa: F401 - only whether it can be had
+    except ImportError as error:
+        raise MissingExtra("matplotlib", "plots", "drawing a picture") from error
+
+
+def learning_curve(log: Path, out: Path, unit: str = "nats a token") -> None:
     """Draw training and validation loss, and every validated metric, over steps, from a run's `log.jsonl`.
 
-    Raises DataError where the log holds no training step, MissingExtra without matplotlib.
+    A line stands at the step that validation found best. `unit` is what the loss is measured in. Raises
+    DataError where the log holds no training step, MissingExtra without matplotlib.
     """
     rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     steps = [row for row in rows if row["kind"] == "train"]
@@ -40,35 +61,156 @@ def learning_curve(log: Path, out: Path) -> None:
     if not steps:
         raise DataError(f"{log}: no training step to draw; the run has not started")
     labels = sorted({label for row in validations for label in row["metrics"]})
-    figure, panels = _figure(1, 1 + len(labels), 4.2 * (1 + len(labels)), 3.2)
+    columns = _columns(1 + len(labels))
+    rows_of_panels = -(-(1 + len(labels)) // columns)
+    figure, panels = _figure(rows_of_panels, columns, 4.2 * columns, 3.2 * rows_of_panels)
     _line(panels[0], steps, [row["loss"] for row in steps], "training", INK)
     if validations:
         _line(panels[0], validations, [row["loss"] for row in validations], "validation", SECOND_INK)
-    panels[0].set(xlabel="step", ylabel="loss (nats a token)", title="loss")
-    panels[0].legend(frameon=False)
-    for panel, label in zip(panels[1:], labels, strict=True):
+    panels[0].set(xlabel="step", ylabel=f"loss ({unit})", title="loss")
+    for panel, label in zip(panels[1:], labels, strict=False):
         measured = [row for row in validations if label in row["metrics"]]
         _line(panel, measured, [row["metrics"][label] for row in measured], label, SECOND_INK)
-        panel.set(xlabel="step", title=f"{label} (validation)")
+        panel.set(xlabel="step", title=f"{_shown(label)} (validation)")
+    best = [row["step"] for row in validations if row.get("is_best")]
+    last = max(row["step"] for row in [*steps, *validations])
+    for panel in panels[: 1 + len(labels)]:
+        for step in best[-1:]:
+            label = f"best step: {step:,}"
+            panel.axvline(step, color="#999999", linewidth=0.8, linestyle="--", label=label, zorder=0)
+        panel.set_xlim(0, 1.02 * last)
+        panel.locator_params(axis="x", integer=True)
+    for panel in panels[1 + len(labels) :]:
+        panel.remove()
+    panels[0].legend(frameon=False)
     _save(figure, out)
 
 
+def _columns(panels: int) -> int:
+    """Return how many of some panels stand side by side: three at most, four as two by two."""
+    return 2 if panels == 4 else min(panels, 3)
+
+
 def attention_picture(
-    reads_TS: Tensor, source_pieces: Sequence[str], target_pieces: Sequence[str], out: Path
+    reads_TS: Tensor, source_pieces: Sequence[str], target_pieces: Sequence[str], out: Path, title: str = ""
 ) -> None:
     """Draw where the decoder looked: a row for each target piece, a column for each source piece.
 
     `reads_TS` are attention weights (target steps, source steps); rows and columns beyond the pieces are
-    cut off.
+    cut off. Where there are so many pieces that they would not fit, only every so many is written.
     """
     rows, columns = len(target_pieces), len(source_pieces)
-    figure, (panel,) = _figure(1, 1, 1.6 + PIECE_INCHES * columns, 1.4 + PIECE_INCHES * rows)
-    panel.imshow(reads_TS[:rows, :columns].float().cpu().numpy(), cmap="Blues", aspect="auto", vmin=0.0)
-    panel.set_xticks(range(columns), [_shown(piece) for piece in source_pieces])
-    panel.set_yticks(range(rows), [_shown(piece) for piece in target_pieces])
+    width, height = (min(MOST_INCHES, PIECE_INCHES * pieces) for pieces in (columns, rows))
+    lines = _wrapped(title, max(width, 4.0))
+    figure, (panel,) = _figure(1, 1, 1.6 + max(width, 1.6), 1.4 + height + 0.2 * len(lines))
+    weights_TS = reads_TS[:rows, :columns].float().cpu().numpy()
+    panel.imshow(weights_TS, cmap="Blues", aspect="auto", vmin=0.0, vmax=_darkest(weights_TS))
+    upright = max(map(len, source_pieces), default=0) <= 2
+    panel.set_xticks(*_every(source_pieces, width), rotation=0 if upright else 90)
+    panel.set_yticks(*_every(target_pieces, height))
     panel.set(xlabel="source", ylabel="target")
     panel.tick_params(length=0)
+    _caption(figure, lines)
     _save(figure, out)
+
+
+def _darkest(weights_TS: NDArray[np.float32]) -> float:
+    """Return the weight that is drawn darkest: what looks everywhere alike stays pale, however small."""
+    most: float = weights_TS.max(initial=0.0).item()
+    alike: float = min(1.0, 4 / max(1, weights_TS.shape[1]))
+    return max(most, alike)
+
+
+def _every(pieces: Sequence[str], inches: float, each: float = PIECE_INCHES) -> tuple[list[int], list[str]]:
+    """Return the places of those pieces that can be written along so many inches, and what to write."""
+    stride = math.ceil(len(pieces) * each / inches - 1e-9) if pieces else 1
+    places = list(range(0, len(pieces), stride))
+    return places, [_shown(pieces[place]) for place in places]
+
+
+def spectrogram_picture(
+    out: Path,
+    frames_SF: NDArray[np.float32],
+    section: Speech,
+    reads_TR: Tensor | None = None,
+    pieces: Sequence[str] = (),
+    shortening: int = 1,
+    title: str = "",
+) -> None:
+    """Draw sound as the codec of `section` sees it; below, at the same times, where an answer comes from.
+
+    `reads_TR` are weights of the encoder's steps, `shortening` frames each: a row for each of `pieces`, which
+    is written where its row is largest. `title` may have several lines.
+    """
+    begin = (section.window_samples - section.hop_samples) / 2 / section.sample_rate_hz
+    hop_seconds = section.hop_samples / section.sample_rate_hz
+    end = begin + hop_seconds * len(frames_SF)
+    rows = 0 if reads_TR is None else min(len(pieces), len(reads_TR))
+    width = min(MOST_INCHES, max(LEAST_INCHES, SECOND_INCHES * end))
+    reading = min(MOST_INCHES, ROW_INCHES * rows)
+    lines = _wrapped(title, width)
+    heights = [SOUND_INCHES, *([reading] if rows else [])]
+    figure, panels = _figure(len(heights), 1, width, 0.7 + 0.2 * len(lines) + sum(heights), heights)
+    sound = panels[0]
+    low, high = np.percentile(frames_SF, [1, 99.8])
+    extent = (begin, end, -0.5, frames_SF.shape[1] - 0.5)
+    sound.imshow(frames_SF.T, cmap="magma", aspect="auto", origin="lower", extent=extent, vmin=low, vmax=high)
+    sound.set(ylabel="kHz", xlim=(0, end))
+    sound.set_yticks(*_pitches(section))
+    if reads_TR is not None and rows:
+        step_seconds = shortening * hop_seconds
+        _reading(panels[1], reads_TR[:rows].float().cpu().numpy(), pieces[:rows], begin, step_seconds)
+        panels[1].sharex(sound)
+        sound.label_outer()
+    panels[-1].set_xlabel("seconds")
+    _caption(figure, lines)
+    _save(figure, out)
+
+
+def _pitches(section: Speech) -> tuple[list[float], list[str]]:
+    """Return where frequencies lie among the bands, and their names in kHz."""
+    low, high = section.band_edges_mel[0], section.band_edges_mel[-1]
+    a_band = (high - low) / (section.mel_bins + 1)
+    places = {hertz: (mel(hertz) - low) / a_band - 1 for hertz in PITCHES_HZ}
+    inside = {hertz: place for hertz, place in places.items() if 0 <= place <= section.mel_bins - 1}
+    return list(inside.values()), [f"{hertz / 1000:g}" for hertz in inside]
+
+
+def _reading(
+    panel: Axes, reads_TR: NDArray[np.float32], pieces: Sequence[str], begin: float, step_seconds: float
+) -> None:
+    """Draw a row for each piece; a piece stands beside its peak, on the side where there is room."""
+    from matplotlib.patheffects import withStroke
+
+    rows, steps = reads_TR.shape
+    end = begin + steps * step_seconds
+    extent = (begin, end, rows - 0.5, -0.5)
+    panel.imshow(reads_TR, cmap="Blues", aspect="auto", extent=extent, vmin=0.0, vmax=_darkest(reads_TR))
+    halo = [withStroke(linewidth=2.5, foreground="white")]
+    places, labels = _every(pieces, min(MOST_INCHES, ROW_INCHES * rows), ROW_INCHES)
+    for row, label in zip(places, labels, strict=True):
+        peak = int(reads_TR[row].argmax())
+        side = -1 if peak > steps / 2 else 1
+        edge = begin + step_seconds * (peak + 0.5 + side * (1 + _reach(reads_TR[row], peak, side)))
+        panel.text(
+            edge,
+            row,
+            label,
+            color=SECOND_INK,
+            ha="right" if side < 0 else "left",
+            va="center",
+            fontsize=10,
+            fontweight="bold",
+            path_effects=halo,
+        )
+    panel.set(ylabel="written", yticks=[])
+
+
+def _reach(row_R: NDArray[np.float32], peak: int, side: int) -> int:
+    """Count the dark steps beside a peak, which what is written there must not cover; a few at most."""
+    beside_R = row_R[peak + 1 :] if side > 0 else row_R[:peak][::-1]
+    pale = np.flatnonzero(beside_R[:_DARK_STEPS] < _DARK_SHARE * row_R[peak])
+    return int(pale[0]) if pale.size else min(_DARK_STEPS, len(beside_R))
 
 
 def fan_chart(
@@ -103,11 +245,11 @@ def fan_chart(
         line = np.append(joint, point[:, number])
         panel.plot(future, line, color=SECOND_INK, linewidth=1.6, label="forecast")
         panel.axvline(future[0], color="#999999", linewidth=0.8, linestyle="--")
-        panel.set(ylabel=name, xlim=(axis[0], axis[steps + ahead - 1]))
+        panel.set(ylabel=_shown(name), xlim=(axis[0], axis[steps + ahead - 1]))
         panel.label_outer()
     _dates(panels, has_times)
     if context.id:
-        panels[0].set_title(context.id, loc="left")
+        panels[0].set_title(_shown(context.id), loc="left")
     lines, labels = panels[0].get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize=8)
     _save(figure, out)
@@ -132,14 +274,15 @@ def _dates(panels: Sequence[Axes], has_times: bool) -> None:
         panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
 
-def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def _figure(
+    rows: int, columns: int, width: float, height: float, heights: Sequence[float] | None = None
+) -> tuple[Figure, list[Axes]]:
     """Make a figure of panels, sizes in inches, without touching matplotlib's global state."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("matplotlib", "plots", "drawing a picture") from error
+    check_drawing()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=144, layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    panels = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).flatten()
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
     return figure, list(panels)
@@ -153,9 +296,27 @@ def _line(
     panel.plot([row["step"] for row in rows], values, label=label, color=colour, marker=marker, markersize=3)
 
 
+def _wrapped(title: str, inches: float) -> list[str]:
+    """Cut a title into lines that fit."""
+    letters = int(inches * _LETTERS_AN_INCH)
+    return [part for line in title.splitlines() for part in textwrap.wrap(line, letters)]
+
+
+def _caption(figure: Figure, lines: Sequence[str]) -> None:
+    """Write above all panels, from the left."""
+    if lines:
+        text = _plain("\n".join(lines))
+        figure.suptitle(text, x=0.01, ha="left", fontsize=10)
+
+
 def _shown(piece: str) -> str:
     """Make blanks visible."""
-    return "␣" if piece == " " else piece
+    return _plain(_MARKS.get(piece, piece))
+
+
+def _plain(text: str) -> str:
+    """Keep matplotlib from reading what stands between dollars as mathematics."""
+    return text.replace("$", r"\$")
 
 
 def _save(figure: Figure, out: Path) -> None:
