@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,19 @@ _LARGEST_SAMPLE = 32767
 
 
 def shown(value: Value) -> object:
-    """Return a value as results show it: text as it is, a series as numbers, a recording by its length."""
+    """Return a value as results show it: text as it is, a series as numbers, a recording by its length.
+
+    A window of a named series is shown by its name: its numbers are where they were read.
+    """
     match value:
         case str():
             return value
         case Recording():
             return f"recording of {len(value.samples) / value.sample_rate_hz:.2f} seconds"
+        case Series(before=before) if before is not None and value.id:
+            return value.id
         case Series():
-            return {"id": value.id, "values": written(value)}
+            return json.loads(written(value))
 
 
 def portable(codec: Codec, value: Value) -> object:
