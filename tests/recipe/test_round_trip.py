@@ -184,6 +184,7 @@ def write_numbers(pick, found, reads):
     if reads != "series":
         found.must(decoding=["forecast"])
         found.always |= {"horizon"}
+        found.chosen["decoding.horizon"] = [1, 7]
         found.chosen |= {
             "ridge": [0.1],
             "source.scale": ["none", "global"],
