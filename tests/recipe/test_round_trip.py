@@ -146,6 +146,8 @@ def road(pick):
     has_times = found.chosen.get("time", [None]) != [None]
     found.chosen["calendar"] = [[], ["hour"], ["yearday", "minute"]] if has_times else [[]]
     found.never |= {"source.season"} | (set() if reads == "series" else {"windows"})
+    if reads != "series":
+        found.chosen |= {"source.scale": ["none", "global"], "target.scale": ["none", "global"]}
     convolutions = pick.randint(1, 3)
     found.chosen |= {"kernels": [[16] * convolutions], "strides": [[1] * convolutions, [16] * convolutions]}
     found.always |= {"kernels", "strides"}
@@ -185,11 +187,6 @@ def write_numbers(pick, found, reads):
         found.must(decoding=["forecast"])
         found.always |= {"horizon"}
         found.chosen["decoding.horizon"] = [1, 7]
-        found.chosen |= {
-            "ridge": [0.1],
-            "source.scale": ["none", "global"],
-            "target.scale": ["none", "global"],
-        }
     found.kinds |= {"decoding": ["forecast"], "decoder": ["gru", "lstm", "rnn", "transformer"]}
     found.never |= {"tie", "target.calendar", "target.missing"}
     found.always |= {"season"}
