@@ -1,4 +1,4 @@
-"""Scores of forecasts: of what they are, beside baselines, over targets of several lengths and all sources."""
+"""Scores of forecasts: of what they are, beside baselines, over targets of several lengths."""
 
 import json
 from dataclasses import replace
