@@ -1,3 +1,4 @@
+import functools
 import itertools
 from collections import Counter
 
@@ -12,7 +13,7 @@ from dragoman.data.batching import START, BatchStream, Position, batches_of, col
 from dragoman.data.codec import Codecs, learn_codecs
 from dragoman.errors import CheckpointError, DataError
 from dragoman.recipe.loading import recipe_from
-from dragoman.records import EOS, PAD, Example, Origin
+from dragoman.records import EOS, PAD, Example, Origin, Recording
 
 WORDS = ["lower", "lowest", "newer", "newest", "wider", "widest", "low", "new", "wide"]
 
@@ -322,3 +323,131 @@ def test_one_codec_may_stand_on_both_sides():
     codecs = Codecs(CODECS.source, CODECS.source)
     stream = BatchStream(MemoryStore(PAIRS[:5], codecs), codecs, PLAIN, 300, sampling=False)
     assert {name for batch, _ in epoch_of(stream) for name in batch.ids} == set("01234")
+
+
+RATE_HZ = 8000
+SPEEDS = (1.0, 0.8, 1.25)
+MASKS = {"frequency_masks": 1, "frequency_mask_bins": 6, "time_masks": 1, "time_mask_share": 0.5}
+SPOKEN = [f"word {number}" for number in range(60)]
+
+
+def make_speech_recipe(seed=1, **source):
+    return recipe_from(
+        {
+            "run": "r",
+            "seed": seed,
+            "data": {"train": [{"manifest": "a.tsv"}], "held_out_dev": 0.1},
+            "source": {"kind": "speech", "sample_rate_hz": RATE_HZ, "mel_bins": 12, **source},
+            "target": {"kind": "words"},
+            "training": {"max_steps": 1},
+        }
+    )
+
+
+def recording(number):
+    draw = np.random.default_rng(number)
+    samples = 0.1 * draw.standard_normal(RATE_HZ // 5 + 80 * number)
+    return Recording(samples.astype(np.float32), RATE_HZ)
+
+
+class FrameStore(MemoryStore):
+    """Sound in all its variants, and words."""
+
+    def __init__(self, codecs):
+        self.variants = codecs.source.variants
+        self.sounds = [codecs.source.encode_variants(recording(number)) for number in range(len(SPOKEN))]
+        self.words = [codecs.target.encode(text) for text in SPOKEN]
+        self.source_lengths = np.array([len(sound[0]) for sound in self.sounds], dtype=np.int32)
+        self.target_lengths = np.array([len(words) for words in self.words], dtype=np.int32)
+        self.corpus_sizes = [len(SPOKEN)]
+
+    def __len__(self):
+        return len(self.sounds)
+
+    def encoded(self, entry, variant=0):
+        return self.sounds[entry][variant], self.words[entry]
+
+    def lengths_of_sources(self, entries, variants):
+        chosen = zip(entries.tolist(), variants.tolist(), strict=True)
+        return np.array([len(self.sounds[entry][variant]) for entry, variant in chosen], dtype=np.int32)
+
+
+def spoken_codecs(recipe):
+    return learn_codecs(recipe, lambda: [Example(recording(0), tuple(SPOKEN))])
+
+
+@functools.cache
+def frame_store(speeds):
+    return FrameStore(spoken_codecs(make_speech_recipe(speeds=speeds)))
+
+
+def spoken(sampling=True, seed=1, speeds=(1.0,), **masks):
+    recipe = make_speech_recipe(seed, speeds=speeds, **masks)
+    return BatchStream(frame_store(speeds), spoken_codecs(recipe), recipe, 400, sampling)
+
+
+def frames_of(stream, epoch=0):
+    """The frames of each entry, by its number, without padding."""
+    return {
+        int(name): batch.source.values[row, : int(batch.source.lengths_B[row])].numpy()
+        for batch, _ in epoch_of(stream, epoch)
+        for row, name in enumerate(batch.ids)
+    }
+
+
+def speeds_of(found):
+    """Which variant each entry came in, told by its length."""
+    sounds = frame_store(SPEEDS).sounds
+    return [[len(sound) for sound in sounds[entry]].index(len(found[entry])) for entry in sorted(found)]
+
+
+def test_every_showing_has_its_speed(small_windows):
+    stream = spoken(speeds=SPEEDS)
+    first, second = (speeds_of(frames_of(stream, epoch)) for epoch in (0, 1))
+    assert min(Counter(first + second).values()) > len(SPOKEN) / len(SPEEDS)
+    assert sum(one != other for one, other in zip(first, second, strict=True)) > len(SPOKEN) / 3
+    assert speeds_of(frames_of(spoken(speeds=SPEEDS))) == first
+    assert speeds_of(frames_of(spoken(speeds=SPEEDS, seed=2))) != first
+
+
+def test_batches_hold_frames_of_the_chosen_speed_within_the_budget():
+    stream = spoken(speeds=SPEEDS)
+    found = frames_of(stream)
+    for entry, variant in zip(sorted(found), speeds_of(found), strict=True):
+        assert np.array_equal(found[entry], frame_store(SPEEDS).sounds[entry][variant].values)
+    for batch, _ in epoch_of(stream):
+        assert len(batch.ids) == 1 or batch.source.values.shape[0] * batch.source.values.shape[1] <= 400
+        assert not batch.source.values[~batch.source.mask_BS].any()
+
+
+def test_masks_follow_from_seed_epoch_and_showing(small_windows):
+    one, two = (frames_of(spoken(**MASKS), epoch) for epoch in (0, 1))
+    again, other_seed, bare = (
+        frames_of(spoken(**MASKS)),
+        frames_of(spoken(seed=2, **MASKS)),
+        frames_of(spoken()),
+    )
+    assert all(np.array_equal(one[entry], again[entry]) for entry in one)
+    for changed in (two, other_seed, bare):
+        differing = sum(not np.array_equal(one[entry], changed[entry]) for entry in one)
+        assert differing > 0.8 * len(SPOKEN)
+    means = {entry: frames.mean(axis=0) for entry, frames in bare.items()}
+    for entry, frames in one.items():
+        is_mean = np.isclose(frames, means[entry], atol=1e-6)
+        assert (is_mean | (frames == bare[entry])).all()
+
+
+def test_without_sampling_sound_is_as_it_is():
+    bare = frames_of(spoken())
+    for entry, frames in frames_of(spoken(sampling=False, speeds=SPEEDS, **MASKS)).items():
+        assert np.array_equal(frames, bare[entry])
+
+
+@pytest.mark.parametrize("start", [1, 5, 13])
+def test_sound_goes_on_from_any_position(start, small_windows):
+    whole = list(itertools.islice(spoken(speeds=SPEEDS, **MASKS).iterate(), start + 4))
+    position = Position.from_dict(whole[start - 1][1].as_dict())
+    rest = list(itertools.islice(spoken(speeds=SPEEDS, **MASKS).iterate(position), 4))
+    for (expected, after_expected), (found, after_found) in zip(whole[start:], rest, strict=True):
+        assert same(expected, found)
+        assert after_found == after_expected

@@ -6,7 +6,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from dragoman.data.codec import Codecs
+from dragoman.data.codec import Codecs, learn_codec
 from dragoman.data.corpus import read_corpus
 from dragoman.data.rejects import Rejects
 from dragoman.data.store import fingerprint, open_store
@@ -15,6 +15,8 @@ from dragoman.errors import DataError
 from dragoman.recipe.data import Characters, Data, Parallel
 from dragoman.recipe.run import Training
 from dragoman.recipe.sections import Recipe
+from dragoman.recipe.series import Numbers
+from dragoman.recipe.speech import Speech
 from dragoman.records import EOS, Example, Origin, Port
 
 
@@ -118,6 +120,74 @@ def test_rejects_of_encoding(tmp_path):
     ]
     assert "6 steps, `data.max_source_length` is 5" in listed[0]["found"]
     assert "no such sign" in listed[2]["found"]
+
+
+def sounds(speeds=(1.0,)):
+    """A codec of speech that learns nothing."""
+    section = Speech(kind="speech", sample_rate_hz=8000, mel_bins=12, max_seconds=2.0, speeds=speeds)
+    return learn_codec(section, [], "source")
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Sound files of rising length."""
+    soundfile = pytest.importorskip("soundfile")
+    paths = [tmp_path / f"{number}.wav" for number in range(3)]
+    for number, path in enumerate(paths):
+        samples = 0.1 * np.random.default_rng(number).standard_normal(1600 + 800 * number)
+        soundfile.write(path, samples, 8000)
+    return [str(path) for path in paths]
+
+
+def test_sound_is_stored_at_all_its_speeds(tmp_path, clips):
+    codecs = Codecs(sounds((1.0, 0.8, 1.25)), Letters())
+    section = recipe(max_source_length=40)
+    examples = [(0, Example(clip, ("x", "yz"), origin=Origin("list", 1))) for clip in clips]
+    rejects = Rejects(path=tmp_path / "rejected.jsonl")
+    store = write(tmp_path / "store", examples, codecs, section, rejects)
+    # The longest clip would fit as it is, but not at its slowest.
+    assert rejects.counts == {"source too long": 1}
+    assert (len(store), store.variants) == (4, 3)
+    for entry, clip in enumerate(clip for clip in clips[:2] for _ in range(2)):
+        expected = codecs.source.encode_variants(clip)
+        assert store.values(entry)[0] == clip
+        for variant, frames in enumerate(expected):
+            found, _ = store.encoded(entry, variant)
+            assert found.values.dtype == np.float32
+            # Half of a float32: 11 bits.
+            np.testing.assert_allclose(found.values, frames.values, rtol=2**-11, atol=1e-6)
+            lengths = store.lengths_of_sources(np.array([entry]), np.array([variant]))
+            assert lengths.tolist() == [len(frames)]
+    plain = [len(codecs.source.encode(clip)) for clip in clips[:2]]
+    assert store.source_lengths.tolist() == [plain[0], plain[0], plain[1], plain[1]]
+    assert [store.encoded(entry)[1].tolist() for entry in (0, 1)] == [[ord("x"), EOS], [*map(ord, "yz"), EOS]]
+
+
+def test_sound_that_cannot_be_read_is_rejected(tmp_path, clips):
+    examples = [(0, Example(clip, ("x",), origin=Origin("list", 1))) for clip in ("nowhere.wav", clips[0])]
+    rejects = Rejects()
+    store = write(tmp_path / "store", examples, Codecs(sounds(), Letters()), rejects=rejects)
+    assert rejects.counts == {"source cannot be encoded": 1}
+    assert store.values(0)[0] == clips[0]
+
+
+@pytest.mark.parametrize("scale", ["none", "global", "window"])
+def test_numbers_are_stored_to_the_bit(tmp_path, scale):
+    pairs = [("1 2 4", "8 16"), ("[[5], [null], [7]]", "[null, 3]"), ("-1e6", "0.1")]
+    section = Numbers(kind="numbers", scale=scale, missing="zero")
+    sides = zip(("source", "target"), zip(*pairs, strict=True), strict=True)
+    codecs = Codecs(*(learn_codec(section, values, side) for side, values in sides))
+    store = write(tmp_path / "store", [(0, Example(source, (target,))) for source, target in pairs], codecs)
+    for entry, (source, target) in enumerate(pairs):
+        expected = codecs.source.encode(source), codecs.target.encode(target, source=source)
+        assert store.values(entry) == (source, target)
+        for found, frames in zip(store.encoded(entry), expected, strict=True):
+            assert np.array_equal(found.values, frames.values, equal_nan=True)
+            assert (found.units is None) == (frames.units is None)
+            assert found.units is None or np.array_equal(found.units, frames.units)
+    assert store.source_lengths.tolist() == [3, 3, 1]
+    assert store.target_lengths.tolist() == [2, 2, 1]
+    assert open_store(tmp_path / "store").digest() == store.digest()
 
 
 def test_nothing_left_is_an_error(tmp_path):
@@ -259,7 +329,7 @@ MEMORY = """
     import resource, sys
     from pathlib import Path
     from tests_data_store import Letters, write
-    from dragoman.data.codec import Codecs
+    from dragoman.data.codec import Codecs, learn_codec
     from dragoman.data.corpus import read_corpus
     from dragoman.data.rejects import Rejects
     from dragoman.recipe.data import Table

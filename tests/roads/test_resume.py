@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import random
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dragoman.recipe.loading import load_recipe
@@ -58,6 +60,42 @@ PAIRS = {
         "training": {"optimizer": {"kind": "adafactor"}},
     },
 }
+SPEECH = {
+    "kind": "speech",
+    "sample_rate_hz": 4000,
+    "mel_bins": 8,
+    "window_seconds": 0.032,
+    "speeds": [0.9, 1.0, 1.1],
+    "frequency_masks": 1,
+    "frequency_mask_bins": 3,
+    "time_masks": 1,
+}
+NUMBERS = {"kind": "numbers", "scale": "window"}
+WAVES = {"series": "waves.csv", "id": "name"}
+PAIRS |= {
+    "speech": {
+        "codec": SPEECH,
+        "target": CHARACTERS,
+        "data": {"train": [{"manifest": "sounds.tsv"}], "held_out_dev": 0.1, "cache": "cache"},
+        "encoder": {"kind": "conformer", "layers": 1, "heads": 2, "feedforward_width": 16, "kernel_width": 5}
+        | RECURRENT,
+        "decoder": {"kind": "gru", **RECURRENT, "attention": {"kind": "additive"}},
+        "training": {"objective": {"kind": "cross_entropy", "ctc_weight": 0.3}, "batch_tokens": 240},
+    },
+    "series": {
+        "codec": NUMBERS,
+        "target": NUMBERS,
+        "data": {
+            "train": [{**WAVES, "part": [None, 50]}],
+            "dev": {**WAVES, "part": [50, None]},
+            "windows": {"context": 12, "horizon": 4},
+        },
+        "encoder": {"kind": "lstm", **RECURRENT},
+        "decoder": TRANSFORMER,
+        "training": {"objective": {"kind": "gaussian", "scheduled_sampling": 0.5}},
+        "decoding": {"method": "forecast", "samples": 2},
+    },
+}
 KILLED_INSIDE_A_STEP_OR_A_SAVE = """
 import os, signal, sys
 from dragoman.recipe.loading import load_recipe
@@ -88,7 +126,25 @@ def folder(tmp_path_factory):
     numbers = random.Random(3)
     words = ("".join(numbers.choices("abcdef", k=numbers.randint(1, 7))) for _ in range(150))
     (folder / "pairs.tsv").write_text("".join(f"{word}\t{word[::-1]}\n" for word in words))
+    write_sounds(folder)
+    write_waves(folder)
     return folder
+
+
+def write_sounds(folder):
+    """Noise of several lengths and what it is called."""
+    soundfile = pytest.importorskip("soundfile")
+    draw = np.random.default_rng(3)
+    rows = ["file\ttext\n"]
+    for number in range(60):
+        soundfile.write(folder / f"{number}.wav", 0.1 * draw.standard_normal(600 + 20 * number), 4000)
+        rows.append(f"{number}.wav\t{'ab' * (1 + number % 3)}\n")
+    (folder / "sounds.tsv").write_text("".join(rows))
+
+
+def write_waves(folder):
+    rows = [f"w{n},{math.sin(0.3 * n + step / (2 + n)):.4f}\n" for n in range(4) for step in range(60)]
+    (folder / "waves.csv").write_text("name,value\n" + "".join(rows))
 
 
 def write_recipe(folder, pair, run, **training):
@@ -96,11 +152,11 @@ def write_recipe(folder, pair, run, **training):
     chosen = PAIRS[pair]
     recipe = {
         "run": f"runs/{pair}-{run}",
-        "data": {"train": [{"file": "pairs.tsv"}], "held_out_dev": 0.1, "cache": "cache"},
+        "data": chosen.get("data", {"train": [{"file": "pairs.tsv"}], "held_out_dev": 0.1, "cache": "cache"}),
         "source": chosen["codec"],
-        "target": chosen["codec"],
+        "target": chosen.get("target", chosen["codec"]),
         "model": {"encoder": chosen["encoder"], "decoder": chosen["decoder"]},
-        "decoding": {"method": "greedy", "max_extra": 5},
+        "decoding": chosen.get("decoding", {"method": "greedy", "max_extra": 5}),
         "training": {
             "batch_tokens": 96,
             "max_steps": STEPS,
