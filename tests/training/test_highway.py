@@ -1,0 +1,87 @@
+"""The linear highway begins at the ridge regression of targets on contexts."""
+
+import numpy as np
+import pytest
+import torch
+
+from dragoman.data.frames import Frames
+from dragoman.model.build import build_model
+from dragoman.recipe.model import Model
+from dragoman.recipe.objectives import Squared
+from dragoman.records import Batch, Port, Sequence
+from dragoman.training.highway import fit_highway
+
+CONTEXT, HORIZON, VARIABLES = 6, 3, 2
+
+
+class Windows:
+    """Windows whose targets are a linear map of their contexts, the same for both variables."""
+
+    def __init__(self, count=200, noise=0.0, missing=()):
+        numbers = np.random.default_rng(5)
+        self.map = numbers.normal(size=(CONTEXT, HORIZON))
+        self.contexts = numbers.normal(size=(count, CONTEXT, VARIABLES)).astype(np.float32)
+        self.units = numbers.uniform(0.5, 2.0, size=(count, VARIABLES)).astype(np.float32)
+        self.targets = np.einsum("nsv,sh->nhv", self.contexts, self.map) + 0.7
+        self.targets += noise * numbers.normal(size=self.targets.shape)
+        for entry in missing:
+            self.targets[entry, 1, 0] = np.nan
+
+    def __len__(self):
+        return len(self.contexts)
+
+    def encoded(self, entry, variant=0):
+        target = Frames(self.targets[entry].astype(np.float32), units=self.units[entry])
+        return Frames(self.contexts[entry]), target
+
+
+def model():
+    section = Model.model_validate(
+        {
+            "encoder": {"kind": "gru", "width": 8},
+            "decoder": {"kind": "gru", "width": 8},
+            "rollout": {"kind": "whole", "linear": True},
+        }
+    )
+    torch.manual_seed(1)
+    ports = Port("frames", VARIABLES, steps=CONTEXT), Port("frames", VARIABLES, steps=HORIZON)
+    return build_model(section, *ports, Squared(kind="squared"))
+
+
+@pytest.mark.parametrize("missing", [(), (3, 50)])
+def test_a_linear_truth_is_found_and_answered_at_once(missing):
+    windows, fitted = Windows(missing=missing), model()
+    fit_highway(fitted, windows, ridge=0.0)
+    np.testing.assert_allclose(fitted.highway.linear.weight.detach().numpy().T, windows.map, atol=1e-5)
+    fitted.eval()
+    lengths = torch.full((len(windows),), CONTEXT)
+    source = Sequence(torch.from_numpy(windows.contexts), lengths)
+    targets = torch.from_numpy(windows.targets.astype(np.float32))
+    with torch.no_grad():
+        answered = fitted(Batch(source, Sequence(targets, torch.full((len(windows),), HORIZON)), ())).outputs_BTD
+        said = fitted.numbers(answered, fitted.line(source))
+    expected = torch.where(targets.isnan(), said.squeeze(-1), targets)
+    torch.testing.assert_close(said.squeeze(-1), expected, atol=1e-4, rtol=0)
+
+
+def test_the_fit_minimises_the_penalised_squared_error_in_units():
+    windows, fitted, ridge = Windows(noise=0.5), model(), 0.3
+    fit_highway(fitted, windows, ridge)
+    contexts = torch.from_numpy(windows.contexts).double().transpose(1, 2).reshape(-1, CONTEXT)
+    targets = torch.from_numpy(windows.targets).transpose(1, 2).reshape(-1, HORIZON)
+    units = torch.from_numpy(windows.units).double().reshape(-1, 1)
+    weight = fitted.highway.linear.weight.detach().double().T.requires_grad_()
+    bias = fitted.highway.linear.bias.detach().double().requires_grad_()
+    errors = (contexts @ weight + bias - targets) * units
+    penalty = ridge * (contexts * units).square().sum(1).sum() / CONTEXT
+    (errors.square().sum() + penalty * weight.square().sum()).backward()
+    scale = float(penalty)
+    assert float(weight.grad.abs().max()) < 1e-5 * scale
+    assert float(bias.grad.abs().max()) < 1e-5 * scale
+
+
+def test_what_has_no_variation_is_fitted_without_a_penalty_too():
+    windows, fitted = Windows(), model()
+    windows.contexts[:] = 0.0
+    fit_highway(fitted, windows, ridge=0.0)
+    assert torch.isfinite(fitted.highway.linear.weight).all()
