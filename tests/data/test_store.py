@@ -13,6 +13,8 @@ from dragoman.data.store import fingerprint, open_store
 from dragoman.data.store_writing import write_store
 from dragoman.errors import DataError
 from dragoman.recipe.data import Characters, Data, Parallel
+from dragoman.recipe.model import Frontend
+from dragoman.recipe.objectives import CrossEntropy, Ctc
 from dragoman.recipe.run import Training
 from dragoman.recipe.sections import Recipe
 from dragoman.recipe.series import Numbers
@@ -161,6 +163,35 @@ def test_sound_is_stored_at_all_its_speeds(tmp_path, clips):
     plain = [len(codecs.source.encode(clip)) for clip in clips[:2]]
     assert store.source_lengths.tolist() == [plain[0], plain[0], plain[1], plain[1]]
     assert [store.encoded(entry)[1].tolist() for entry in (0, 1)] == [[ord("x"), EOS], [*map(ord, "yz"), EOS]]
+
+
+@pytest.mark.parametrize(
+    ("objective", "rejected"),
+    [
+        (CrossEntropy(kind="cross_entropy"), 0),
+        (CrossEntropy(kind="cross_entropy", ctc_weight=0.3), 2),
+        (Ctc(kind="ctc"), 2),
+    ],
+)
+def test_targets_that_no_path_of_ctc_writes_are_rejected(tmp_path, clips, objective, rejected):
+    plain = recipe()
+    section = plain.model_copy(
+        update={
+            "model": plain.model.model_copy(update={"frontend": Frontend(kernels=(4,), strides=(4,))}),
+            "training": plain.training.model_copy(update={"objective": objective}),
+        }
+    )
+    steps = section.model.frontend.steps(len(sounds().encode(clips[0])))
+    assert steps == 5
+    # Equal neighbours need a blank between them.
+    targets = ("abcde", "abcdef", "aacd", "aacde")
+    rejects = Rejects(path=tmp_path / "rejected.jsonl")
+    examples = [(0, Example(clips[0], (target,), origin=Origin("list", 1))) for target in targets]
+    store = write(tmp_path / "store", examples, Codecs(sounds(), Letters()), section, rejects)
+    assert len(store) == len(targets) - rejected
+    assert rejects.counts == ({"target too long for ctc": rejected} if rejected else {})
+    if rejected:
+        assert "6 steps needed, the encoder has 5" in (tmp_path / "rejected.jsonl").read_text("utf-8")
 
 
 def test_sound_that_cannot_be_read_is_rejected(tmp_path, clips):

@@ -58,7 +58,9 @@ def test_a_linear_truth_is_found_and_answered_at_once(missing):
     source = Sequence(torch.from_numpy(windows.contexts), lengths)
     targets = torch.from_numpy(windows.targets.astype(np.float32))
     with torch.no_grad():
-        answered = fitted(Batch(source, Sequence(targets, torch.full((len(windows),), HORIZON)), ())).outputs_BTD
+        answered = fitted(
+            Batch(source, Sequence(targets, torch.full((len(windows),), HORIZON)), ())
+        ).outputs_BTD
         said = fitted.numbers(answered, fitted.line(source))
     expected = torch.where(targets.isnan(), said.squeeze(-1), targets)
     torch.testing.assert_close(said.squeeze(-1), expected, atol=1e-4, rtol=0)

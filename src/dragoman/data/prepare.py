@@ -32,6 +32,7 @@ from dragoman.data.subwords import LIBRARY_VERSION
 from dragoman.data.text import TextCodec
 from dragoman.errors import DataError
 from dragoman.recipe.data import Corpus, Parallel, Table
+from dragoman.recipe.objectives import CrossEntropy, Ctc
 from dragoman.recipe.sections import Recipe
 from dragoman.recipe.series import SeriesFiles, files_of
 from dragoman.recipe.speech import Manifest
@@ -300,11 +301,19 @@ def _key(recipe: Recipe) -> str:
         "source": recipe.source.model_dump(mode="json"),
         "target": recipe.target.model_dump(mode="json"),
         "joint": recipe.joint_vocabulary,
+        "ctc": _ctc(recipe),
         "libraries": [LIBRARY_VERSION, unicodedata.unidata_version],
     }
     folder = Path(data.folder)
     files = [file for corpus in data.train for file in _files(corpus, folder)]
     return fingerprint(files, [json.dumps(asked, sort_keys=True), *_recordings(recipe, folder)])[:32]
+
+
+def _ctc(recipe: Recipe) -> list[object]:
+    """Return what decides whether CTC can write a target."""
+    objective, frontend = recipe.training.objective, recipe.model.frontend
+    weight = objective.ctc_weight if isinstance(objective, CrossEntropy) else isinstance(objective, Ctc)
+    return [weight > 0, frontend.shortening if frontend and weight else 1]
 
 
 def _files(corpus: Corpus, folder: Path) -> list[Path]:

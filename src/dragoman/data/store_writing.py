@@ -22,6 +22,7 @@ from dragoman.data.rejects import Rejects
 from dragoman.data.speech import SpeechCodec
 from dragoman.data.store import FLOAT, HALF, INT32, INT64, META, UINT8, UINT16, VERSION, Store, open_store
 from dragoman.errors import DataError
+from dragoman.recipe.objectives import CrossEntropy, Ctc
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example, Origin, Value, text_of
 
@@ -83,7 +84,8 @@ class _Entry(NamedTuple):
 def _entries(
     examples: Iterator[tuple[int, Example]], codecs: Codecs, recipe: Recipe, rejects: Rejects
 ) -> Iterator[_Entry]:
-    data = recipe.data
+    data, objective = recipe.data, recipe.training.objective
+    has_ctc = isinstance(objective, Ctc) or (isinstance(objective, CrossEntropy) and objective.ctc_weight > 0)
     for corpus, example in examples:
         origin = example.origin
         if not example.targets:
@@ -97,8 +99,24 @@ def _entries(
             target = _encode(
                 codecs.target, value, example.source, "target", data.max_target_length, origin, rejects
             )
-            if target is not None:
-                yield _Entry(corpus, origin, source, target)
+            if target is None:
+                continue
+            if has_ctc and (found := _not_written(recipe, source, target)):
+                rejects.add("target too long for ctc", origin, found)
+                continue
+            yield _Entry(corpus, origin, source, target)
+
+
+def _not_written(recipe: Recipe, source: _Encoded, target: _Encoded) -> str:
+    """Say why no path of CTC writes a target: it needs a step a symbol, and a blank between equal ones."""
+    frontend = recipe.model.frontend
+    frames = min(map(len, source.variants))
+    steps = frames if frontend is None else frontend.steps(frames)
+    tokens = target.variants[0]
+    assert not isinstance(tokens, Frames), "CTC writes symbols"
+    symbols = tokens[:-1]  # EOS is not written
+    needed = len(symbols) + int((symbols[1:] == symbols[:-1]).sum())
+    return "" if needed <= steps else f"{needed:,} steps needed, the encoder has {steps:,}"
 
 
 def _encode(

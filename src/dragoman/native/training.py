@@ -97,9 +97,13 @@ def fp32_kernels() -> ctypes.CDLL | None:
     return found if found is not None and found.multiplies(0) else None
 
 
+_GENERATION = "C 2"
+"""Raise the number when kernels come to sum in another order: trainings then go on to other bits."""
+
+
 def kernels_here() -> str:
-    """Name what computes on this machine: kernels in C, or torch alone."""
-    return "torch" if kernels() is None else "C"
+    """Name what computes on this machine: kernels in C with their generation, or torch alone."""
+    return "torch" if kernels() is None else _GENERATION
 
 
 def pointer(tensor: Tensor | None) -> int | None:

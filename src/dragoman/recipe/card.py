@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+from dragoman.recipe.model import Model, NoDecoder
 from dragoman.recipe.sections import Recipe
 
 _FRONT_MATTER = ("license", "language")
@@ -37,7 +38,7 @@ def model_card(
         "\n\n".join(
             [
                 _front_matter(recipe, facts),
-                f"# A {model.encoder.kind}-{model.decoder.kind} model, trained with dragoman",
+                f"# A {_name(model)} model, trained with dragoman",
                 f"Reads {recipe.source.kind}, writes {recipe.target.kind}. Trained by `recipe.yaml`.",
                 "## Model\n\n" + _table(("part", "what it is"), _parts(recipe, parameters)),
                 "## Data and training\n\n" + _table(("fact", "value"), _rows(shown)),
@@ -55,11 +56,16 @@ def _front_matter(recipe: Recipe, facts: Mapping[str, object]) -> str:
     """Write YAML by way of JSON, which is YAML that needs no quoting rules."""
     head: dict[str, object] = {name: facts[name] for name in _FRONT_MATTER if name in facts}
     head["library_name"] = "dragoman"
-    kinds = {recipe.model.encoder.kind, recipe.model.decoder.kind}
+    kinds = set(_name(recipe.model).split("-"))
     head["tags"] = ["sequence-to-sequence", *sorted(kinds)]
     head["metrics"] = list(dict.fromkeys(metric.name for metric in recipe.evaluation.metrics)) or ["loss"]
     lines = (f"{name}: {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in head.items())
     return "\n".join(["---", *lines, "---"])
+
+
+def _name(model: Model) -> str:
+    decoder = "ctc" if isinstance(model.decoder, NoDecoder) else model.decoder.kind
+    return f"{model.encoder.kind}-{decoder}"
 
 
 def _parts(recipe: Recipe, parameters: int) -> Iterator[tuple[str, ...]]:
@@ -68,7 +74,10 @@ def _parts(recipe: Recipe, parameters: int) -> Iterator[tuple[str, ...]]:
     yield "source", f"{recipe.source.kind}{vocabulary}"
     yield "target", f"{recipe.target.kind}{vocabulary}"
     yield "encoder", f"{encoder.kind}, {encoder.layers} layers of width {encoder.width}"
-    yield "decoder", f"{decoder.kind}, {decoder.layers} layers of width {decoder.width}"
+    if isinstance(decoder, NoDecoder):
+        yield "decoder", "none: CTC writes what the encoder reads"
+    else:
+        yield "decoder", f"{decoder.kind}, {decoder.layers} layers of width {decoder.width}"
     yield "tied embeddings", recipe.model.tie
     yield "parameters", f"{parameters:,}"
     yield "decoding", recipe.decoding.method
