@@ -26,13 +26,13 @@ import torch
 from dragoman.decoding.search import search
 from dragoman.model.build import build_model
 from dragoman.model.kernels import compute, hold_memory, resolve_precision
+from dragoman.model.objectives import objective_loss
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.recipe.decoding import Beam, Greedy
 from dragoman.recipe.model import Model
 from dragoman.recipe.objectives import CrossEntropy
 from dragoman.recipe.run import Adam
 from dragoman.records import Batch, Port, Sequence
-from dragoman.model.objectives import objective_loss
 from dragoman.training.optimization import build_optimizer, gradient_norm
 
 KINDS = ("transformer", "lstm")

@@ -186,6 +186,17 @@ def test_rows_can_become_more_and_fewer(model):
 
 
 @torch.no_grad()
+def test_rows_that_rest_leave_the_others_alone(model):
+    memory, tokens_BT = model.encode(sources()), targets(beams=2)
+    (expected, _), _ = answer(model, tokens_BT, model.start(memory, beams=2))
+    _, state = model.advance(tokens_BT[:, :PREFIX], model.start(memory, beams=2))
+    state = state.select(torch.tensor([0, -1, -1, -1, 4, 5])).keep(torch.tensor([0, 2]))
+    kept = torch.tensor([0, 1, 4, 5])
+    (found, _), _ = answer(model, tokens_BT[kept, PREFIX:], state)
+    torch.testing.assert_close(found[[0, 2, 3]], expected[[0, 4, 5], PREFIX:])
+
+
+@torch.no_grad()
 def test_a_sequence_alone_is_as_in_any_batch(model):
     batch, tokens_BT = sources(), targets()
     memory = model.encode(batch)

@@ -25,7 +25,8 @@ class TableState:
 
     def select(self, rows_B):
         beams = len(rows_B) // len(self.memory.mask_NS)
-        assert (rows_B // self.beams == torch.arange(len(rows_B)) // beams).all(), "rows left their source"
+        stays = rows_B // self.beams == torch.arange(len(rows_B)) // beams
+        assert (stays | (rows_B == -1)).all(), "rows left their source"
         return replace(self, prefixes_BT=self.prefixes_BT[rows_B], beams=beams)
 
     def keep(self, sources):

@@ -49,12 +49,12 @@ def bundle_of(decoder="lstm", objective="squared", rollout=None, **source):
         {
             "run": "run",
             "data": {
-                "train": [{"series": "made.csv", "part": [None, -10]}],
-                "dev": {"series": "made.csv", "part": [-10, None]},
+                "train": [{"series": "made.csv", "time": 0, "part": [None, -10]}],
+                "dev": {"series": "made.csv", "time": 0, "part": [-10, None]},
                 "windows": {"context": CONTEXT, "horizon": HORIZON},
             },
             "source": {"kind": "numbers", **source},
-            "target": {"kind": "numbers", **source},
+            "target": {"kind": "numbers", "scale": source.get("scale", "global")},
             "model": {
                 "encoder": {"kind": "lstm", "width": 8, "bidirectional": False},
                 "decoder": DECODERS[decoder],

@@ -119,6 +119,27 @@ def test_a_row_computes_the_same_to_the_bit_alone_in_a_batch_and_on_any_threads(
 
 
 @torch.inference_mode()
+def test_rows_that_rest_are_left_out_of_later_steps_and_come_back(monkeypatch):
+    ours, *_ = _models(monkeypatch, {"positions": "rotary"})
+    memory = ours.encode(_sources())
+    tokens_BT = torch.randint(4, 90, (4 * BEAMS, 4))
+    ways = [
+        torch.tensor([0, -1, 2, -1, -1, -1, 6, 7, 8, -1, 9, -1]),  # source 1 rests altogether
+        torch.tensor([2, 0, 0, -1, -1, -1, 8, 8, -1, 10, 10, 10]),
+    ]
+    states = [ours.start(memory, BEAMS)] * 2
+    for step, way_B in enumerate([*ways, torch.arange(4 * BEAMS)]):
+        steps = [ours.advance(tokens_BT[:, step : step + 1], state, True) for state in states]
+        rests_B = ways[step - 1] < 0 if step else way_B < -1
+        for part in ("outputs_BTD", "reads_BTS"):
+            sparse, full = (getattr(decoded, part) for decoded, _ in steps)
+            assert torch.equal(sparse[~rests_B], full[~rests_B])
+            assert not sparse[rests_B].any()
+        assert step < 2 or len(states[0].blocks[1][0]) == int((ways[0] >= 0).sum())
+        states = [steps[0][1].select(way_B), steps[1][1].select(way_B.clamp(min=0))]
+
+
+@torch.inference_mode()
 def test_what_is_not_a_number_is_not_hidden(monkeypatch):
     ours, *_ = _models(monkeypatch, {})
     ours.source_frontend.weight[7] = float("nan")

@@ -162,7 +162,7 @@ def test_a_feed_forward_block_is_that_of_torch(few_rows, precision, probability,
 
 
 @needs_fp32
-def test_the_loss_in_float32_is_that_of_torch(few_rows):
+def test_the_loss_by_products_of_float32_of_our_own_is_that_of_torch(few_rows):
     outputs, weight, bias = torch.randn(301, 33), torch.randn(1031, 33), torch.randn(1031)
     targets = torch.randint(0, 1031, (301,))
     assert_same(lambda *leaves: cross_entropy(*leaves, targets, 0.1)[0], outputs, weight, bias)

@@ -1,9 +1,12 @@
-"""Sections of a recipe of numbers that do not go together are refused, each with what would do."""
+"""Sections of a recipe that do not go together are refused, each with what would do."""
 
 import pytest
 
 from dragoman.errors import RecipeError
-from dragoman.recipe.loading import recipe_from
+from dragoman.recipe.decoding import Forecasting
+from dragoman.recipe.loading import load_recipe, recipe_from
+from dragoman.recipe.objectives import Squared
+from dragoman.recipe.yaml_writer import write_yaml
 
 NUMBERS = {
     "run": "run",
@@ -75,30 +78,180 @@ def test_what_goes_together_loads(options):
     assert said(**options).decoding.method == "forecast"
 
 
-def test_a_rollout_is_for_numbers():
-    text = {
-        "run": "run",
-        "data": {"train": [{"file": "pairs.tsv"}], "held_out_dev": 0.1},
-        "source": {"kind": "characters"},
-        "target": {"kind": "characters"},
-        "training": {"max_steps": 1},
-    }
-    with pytest.raises(RecipeError, match="`model.rollout` has no effect on `target.kind: characters`"):
-        recipe_from(text | {"model": {"rollout": {"kind": "whole"}}})
+TEXT = {
+    "run": "run",
+    "data": {"train": [{"file": "pairs.tsv"}], "held_out_dev": 0.1},
+    "source": {"kind": "characters"},
+    "target": {"kind": "characters"},
+    "training": {"max_steps": 1},
+}
+SERIES = NUMBERS["data"]
+ONE, OTHER = {"kind": "numbers"}, {"kind": "characters"}
+SPEECH = {"kind": "speech"}
+SOUNDS = {"train": [{"manifest": "clips.tsv"}], "held_out_dev": 0.1}
+CTC = {"objective": {"kind": "ctc"}, "max_steps": 1}
+NONE = {"decoder": {"kind": "none"}}
+GREEDY = {"method": "ctc_greedy"}
+SCORED = {"metrics": ["mase"]}
 
 
-def test_a_coverage_penalty_needs_attention():
-    text = {
-        "run": "run",
-        "data": {"train": [{"file": "pairs.tsv"}], "held_out_dev": 0.1},
-        "source": {"kind": "characters"},
-        "target": {"kind": "characters"},
-        "training": {"max_steps": 1},
-        "model": {"decoder": ALIGNED},
-        "decoding": {"method": "beam", "coverage_penalty": 0.2},
-    }
-    with pytest.raises(RecipeError, match="`decoding.coverage_penalty` has no effect"):
-        recipe_from(text)
+@pytest.mark.parametrize(
+    ("base", "changes", "match"),
+    [
+        (TEXT, {"target": SPEECH}, "`target.kind: speech`: speech is read, not written; text or numbers"),
+        (TEXT, {"source": SPEECH}, "`source.kind: speech` reads corpora with a `manifest`, found others"),
+        (
+            TEXT,
+            {"data": SOUNDS},
+            "`data` has a `manifest` of audio, but `source.kind` is characters; `speech`",
+        ),
+        (
+            NUMBERS,
+            {"data": SERIES | {"train": [*SERIES["train"], {"file": "more.tsv"}]}},
+            "`data` mixes `series` with other corpora",
+        ),
+        (NUMBERS, {"source": OTHER}, "`data` has `series`, which need `source.kind: numbers` and"),
+        (NUMBERS, {"data": SERIES | {"windows": None}}, "`data.windows` must say how they are cut"),
+        (
+            TEXT,
+            {"data": TEXT["data"] | {"windows": SERIES["windows"]}},
+            "`data.windows` has no effect without `series`",
+        ),
+        (NUMBERS, {"data": SERIES | {"held_out_test": 0.1}}, "series are split by time, not by chance"),
+        (NUMBERS, {"source": ONE | {"season": 24}}, "`source.season` has no effect: `target.season`"),
+        (
+            NUMBERS,
+            {"source": ONE | {"calendar": ["hour"]}},
+            "`source.calendar` needs the times of every corpus",
+        ),
+        (
+            NUMBERS,
+            {"target": ONE | {"calendar": ["hour"]}},
+            "`target.calendar` has no effect: `source.calendar`",
+        ),
+        (NUMBERS, {"target": ONE | {"missing": "zero"}}, "`target.missing: zero` has no effect"),
+        (NUMBERS, {"evaluation": SCORED}, "`evaluation.metrics`: `mase` needs `target.season`"),
+        (TEXT, {"evaluation": SCORED}, "`evaluation.metrics`: `mase` does not fit `target.kind: characters`"),
+        (NUMBERS, {"evaluation": {"metrics": ["wer"]}}, "`wer` does not fit `target.kind: numbers`"),
+        (
+            TEXT,
+            {"training": {"max_steps": 1, "objective": {"kind": "huber"}}},
+            "`training.objective.kind: huber` does not fit `target.kind: characters`; cross_entropy or",
+        ),
+        (
+            NUMBERS,
+            {"training": CTC},
+            "`training.objective.kind: ctc` does not fit `target.kind: numbers`; a loss of numbers",
+        ),
+        (
+            NUMBERS,
+            {"decoding": {"method": "beam"}},
+            "`decoding.method: beam` does not fit `target.kind: numbers`; forecast would",
+        ),
+        (
+            TEXT,
+            {"decoding": {"method": "forecast"}},
+            "`decoding.method: forecast` does not fit `target.kind: characters`; greedy, beam or",
+        ),
+        (TEXT, {"model": NONE}, "`training.objective.kind: ctc` and `model.decoder.kind: none` go together"),
+        (
+            TEXT,
+            {"training": CTC},
+            "`training.objective.kind: ctc` and `model.decoder.kind: none` go together",
+        ),
+        (TEXT, {"decoding": GREEDY}, "`decoding.method: ctc_greedy` needs a loss with CTC"),
+        (
+            TEXT,
+            {"decoding": {"method": "beam", "ctc_weight": 0.3}},
+            "`decoding.ctc_weight` needs `training.objective.ctc_weight`",
+        ),
+        (
+            TEXT,
+            {"training": CTC, "model": NONE},
+            "`decoding.method: beam` needs a decoder; ctc_greedy or ctc_beam would do",
+        ),
+        (
+            TEXT,
+            {"training": CTC, "decoding": GREEDY, "model": NONE | {"tie": "decoder"}},
+            "`model.tie: decoder` has no effect with `model.decoder.kind: none`",
+        ),
+        (
+            TEXT,
+            {"training": CTC, "decoding": GREEDY, "model": NONE | {"target_embedding_width": 9}},
+            "`model.target_embedding_width` has no effect with `model.decoder.kind: none`",
+        ),
+        (
+            TEXT,
+            {"data": SOUNDS, "source": SPEECH, "joint_vocabulary": True},
+            "`joint_vocabulary` is for text on both sides, found `source.kind: speech`",
+        ),
+        (TEXT, {"model": {"tie": "all"}}, "`model.tie: all` needs `joint_vocabulary: true`"),
+        (TEXT, {"model": {"frontend": {}}}, "`model.frontend` has no effect on `source.kind: characters`"),
+        (
+            TEXT,
+            {"model": {"rollout": {"kind": "whole"}}},
+            "`model.rollout` has no effect on `target.kind: characters`",
+        ),
+        (
+            TEXT,
+            {"model": {"decoder": ALIGNED}, "decoding": {"method": "beam", "coverage_penalty": 0.2}},
+            "`decoding.coverage_penalty` has no effect",
+        ),
+    ],
+)
+def test_sections_that_contradict_each_other_are_refused(base, changes, match):
+    with pytest.raises(RecipeError, match=match):
+        recipe_from(base | changes)
+
+
+@pytest.mark.parametrize(
+    ("base", "changes"),
+    [
+        (TEXT, {"training": CTC, "model": NONE, "decoding": GREEDY}),
+        (TEXT, {"data": SOUNDS, "source": SPEECH, "model": {"frontend": {}}}),
+        (
+            TEXT,
+            {
+                "training": {"max_steps": 1, "objective": {"kind": "cross_entropy", "ctc_weight": 0.3}},
+                "decoding": {"method": "beam", "ctc_weight": 0.5},
+            },
+        ),
+        (
+            NUMBERS,
+            {
+                "data": {
+                    "train": [{"series": "made.csv", "time": "when"}],
+                    "dev": {"series": "made.csv", "time": 0},
+                    "windows": SERIES["windows"],
+                },
+                "source": ONE | {"calendar": ["hour"], "missing": "zero"},
+                "target": ONE | {"season": 24},
+                "evaluation": SCORED,
+            },
+        ),
+    ],
+)
+def test_sections_that_agree_load(base, changes):
+    assert recipe_from(base | changes).run.endswith("run")
+
+
+def test_numbers_are_forecast_with_the_squared_error_by_default():
+    said = {key: value for key, value in NUMBERS.items() if key != "decoding"}
+    recipe = recipe_from(said | {"training": {"max_steps": 1}})
+    assert recipe.decoding == Forecasting(method="forecast")
+    assert recipe.training.objective == Squared(kind="squared")
+    del said["training"]
+    with pytest.raises(RecipeError, match="^training: missing$"):
+        recipe_from(said)
+
+
+def test_overrides_of_numbers_change_the_defaults_of_numbers(tmp_path):
+    said = {key: value for key, value in NUMBERS.items() if key != "decoding"}
+    path = tmp_path / "numbers.yaml"
+    path.write_text(write_yaml(said | {"training": {"max_steps": 1}}), "utf-8")
+    recipe = load_recipe(path, ["decoding.horizon=3", "training.objective.scheduled_sampling=0.5"])
+    assert recipe.decoding == Forecasting(method="forecast", horizon=3)
+    assert recipe.training.objective == Squared(kind="squared", scheduled_sampling=0.5)
 
 
 ROWS = NUMBERS | {
@@ -115,7 +268,6 @@ SPOKEN = {"data": {"train": [{"manifest": "list.tsv"}], "held_out_dev": 0.1}, "s
             {"source": {"kind": "numbers", "scale": "series"}},
             "`source.scale: series` needs `series` in `data`",
         ),
-        ({"target": {"kind": "numbers", "calendar": ["hour"]}}, "`target.calendar` needs `series` in `data`"),
         (
             {"source": {"kind": "words"}, "target": {"kind": "numbers", "scale": "window"}},
             "`target.scale: window` scales as a source in numbers does, found `source.kind: words`",

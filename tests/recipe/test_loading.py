@@ -114,7 +114,12 @@ def test_wrong_columns_are_one_complaint(complaints, said):
         (
             "evaluation: {metrics: [blue]}",
             "12: evaluation.metrics[0]: found 'blue'; did you mean 'bleu'? "
-            "(one of bleu, chrf, ter, exact_match, cer, wer, rouge1, rouge2, rougeL)",
+            "(one of bleu, chrf, ter, exact_match, cer, wer, rouge1, rouge2, rougeL, mse, mae, smape, mase, "
+            "crps)",
+        ),
+        (
+            "model: {frontend: {kernels: [0]}}",
+            "12: model.frontend.kernels: expected a list, each item a whole number of at least 1, found [0]",
         ),
         ("evaluation: {metrics: bleu}", "12: evaluation.metrics: expected a list of sections, found 'bleu'"),
         (
@@ -203,11 +208,16 @@ def test_a_fault_is_one_line_with_its_place_and_a_cure(complaints, text, complai
             "optimizer: {learning_rate: 1}",
             "training.optimizer.kind: missing; it is one of sgd, adam, adamw, adafactor",
         ),
-        ("objective: {label_smoothing: 0}", "training.objective.kind: missing; it is one of cross_entropy"),
+        (
+            "objective: {label_smoothing: 0}",
+            "training.objective.kind: missing; it is one of cross_entropy, ctc, squared, absolute, huber, "
+            "quantile, gaussian, student_t",
+        ),
         (
             "objective: {kind: crossentropy}",
             "training.objective.kind: found 'crossentropy'; did you mean "
-            "'cross_entropy'? (one of cross_entropy)",
+            "'cross_entropy'? (one of cross_entropy, ctc, squared, absolute, huber, quantile, gaussian, "
+            "student_t)",
         ),
         ("early_stopping: 3", "training.early_stopping: expected a section, found 3"),
         (
@@ -258,7 +268,7 @@ target: characters
         "(one of 13a, intl, char, zh, none, moses)",
         "x.yaml:11: evaluation.metrics[1].name: missing; it is one of bleu, chrf, ter, "
         "exact_match, cer, wer, "
-        "rouge1, rouge2, rougeL",
+        "rouge1, rouge2, rougeL, mse, mae, smape, mase, crps",
     ]
 
 

@@ -43,9 +43,10 @@ def fits(value, schema, root):
             and all(fits(inner, properties[key], root) for key, inner in value.items())
         )
     if isinstance(value, list):
-        return len(value) >= schema.get("minItems", 0) and all(
-            fits(item, schema["items"], root) for item in value
-        )
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+            return False
+        each = schema.get("prefixItems") or [schema["items"]] * len(value)
+        return all(fits(item, of, root) for item, of in zip(value, each, strict=True))
     return within(value, schema)
 
 

@@ -3,6 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from dragoman.errors import RecipeError
+from dragoman.recipe.loading import recipe_from
 from dragoman.recipe.series import Crps, ForecastError, Mase, Numbers, SeriesFiles, Smape, layout_of
 
 
@@ -56,3 +58,10 @@ def test_a_metric_is_called_by_its_name_unless_it_says_otherwise(section):
     name = "mae" if section is ForecastError else section.__name__.lower()
     assert section.model_validate({"name": name}).label == name
     assert section.model_validate({"name": name, "label": "x"}).label == "x"
+
+
+@pytest.mark.parametrize("part", [[1], [1, 2, 3], 5, [True, None]])
+def test_a_part_is_a_list_of_two(part):
+    data = {"train": [{"series": "a.csv", "part": part}], "windows": {"context": 1, "horizon": 1}}
+    with pytest.raises(RecipeError, match=r"data.train\[0\].part: expected a list of 2, each item a whole"):
+        recipe_from({"run": "run", "data": data})

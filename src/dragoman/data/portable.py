@@ -20,14 +20,19 @@ _FULL_SCALE = 32768
 
 
 def shown(value: Value) -> object:
-    """Return a value as results show it: text as it is, a series as numbers, a recording by its length."""
+    """Return a value as results show it: text as it is, a series as numbers, a recording by its length.
+
+    A window of a named series is shown by its name: its numbers are where they were read.
+    """
     match value:
         case str():
             return value
         case Recording():
             return f"recording of {len(value.samples) / value.sample_rate_hz:.2f} seconds"
+        case Series(before=before) if before is not None and value.id:
+            return value.id
         case Series():
-            return {"id": value.id, "values": json.loads(written(value))}
+            return json.loads(written(value))
 
 
 def portable(codec: Codec, value: Value) -> object:

@@ -323,10 +323,10 @@ def _go_on(front: _Front, parents_NK: Ids | None, beams: int, section: TokenDeco
     if parents_NK is None:
         return front
     own_K = np.arange(front.rows_per_source)
-    moving_NK = np.where(front.is_live_NK, parents_NK, own_K.clip(max=beams - 1))
-    if beams == len(own_K) and (moving_NK == own_K).all():
+    if beams == len(own_K) and (front.is_live_NK & (parents_NK == own_K)).all():
         return front
-    return replace(front, state=front.state.select(front.there(_rows(moving_NK, beams))))
+    rows_B = np.where(front.is_live_NK.reshape(-1), _rows(parents_NK, beams), -1)
+    return replace(front, state=front.state.select(front.there(rows_B)))
 
 
 def _is_done(front: _Front, section: TokenDecoding) -> NDArray[np.bool_]:

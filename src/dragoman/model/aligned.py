@@ -33,7 +33,7 @@ class AlignedState:
         beams = len(rows_B) // len(self.unread_NSC)
         if beams == self.beams == 1:  # rows never leave their source, so each stays where it is
             return self
-        return self._take_rows(self.unread_NSC, rows_B, beams)
+        return self._take_rows(self.unread_NSC, rows_B.clamp(min=0), beams)
 
     def keep(self, sources: Tensor) -> AlignedState:
         """Keep the given sources with all their rows."""

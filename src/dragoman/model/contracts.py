@@ -51,7 +51,8 @@ class State(Protocol):
     def select(self, rows_B: Tensor) -> Self:
         """Re-order rows within their sources: row b of the result was row `rows_B[b]`, of the same source.
 
-        Memory is not touched. There may be more or fewer rows than before, as many of each source.
+        Memory is not touched. There may be more or fewer rows than before, as many of each source. -1 is for
+        a row that rests: until rows are selected again, nobody looks at what it writes or remembers.
         """
         ...
 

@@ -36,7 +36,7 @@ class JointState:
 
     def select(self, rows_B: Tensor) -> JointState:
         """Re-order rows within their sources; see `contracts.State`."""
-        prefixes = None if self.prefixes is None else self.prefixes.take(rows_B)
+        prefixes = None if self.prefixes is None else self.prefixes.take(rows_B.clamp(min=0))
         beams = len(rows_B) // len(self.paths.log_probs_NSV)
         return replace(self, attention=self.attention.select(rows_B), prefixes=prefixes, beams=beams)
 

@@ -187,7 +187,8 @@ class Int8State:
     Of sources: keys and values of all layers, as `keep_memory` in `int8.c` lays them out, where those of each
     source begin there and how long it is.
     Of rows: the blocks (L, rows of then, 2·D) that steps have left, with `addresses_2T`, where each lies and
-    how many rows it has, and `slots_BT`, which row of each block led to each row of now.
+    how many rows it has, and `slots_BT`, which row of each block led to each row of now. Rows that rest are
+    not computed: blocks have none of them, and they write zeros.
     """
 
     memory: Tensor
@@ -196,17 +197,20 @@ class Int8State:
     blocks: tuple[Tensor, ...]
     addresses_2T: NDArray[np.int64]
     slots_BT: NDArray[np.int32]
+    rests_B: NDArray[np.bool_]
     beams: int
 
     def select(self, rows_B: Tensor) -> Int8State:
         """Re-order rows within their sources."""
-        beams = len(rows_B) // self.spans_2N.shape[1]
-        return replace(self, slots_BT=self.slots_BT[rows_B.numpy()], beams=beams)
+        rows = rows_B.numpy()
+        beams = len(rows) // self.spans_2N.shape[1]
+        return replace(self, slots_BT=self.slots_BT[rows], rests_B=rows < 0, beams=beams)
 
     def keep(self, sources: Tensor) -> Int8State:
         """Keep the given sources with all their rows."""
         spans_2N = np.ascontiguousarray(self.spans_2N[:, sources.numpy()])
-        return replace(self, spans_2N=spans_2N, slots_BT=self.slots_BT[rows_of(sources, self.beams).numpy()])
+        rows = rows_of(sources, self.beams).numpy()
+        return replace(self, spans_2N=spans_2N, slots_BT=self.slots_BT[rows], rests_B=self.rests_B[rows])
 
 
 class Int8Decoder(Decoder):
@@ -234,6 +238,7 @@ class Int8Decoder(Decoder):
             blocks=(),
             addresses_2T=np.zeros((2, 0), dtype=np.int64),
             slots_BT=np.zeros((len(lengths_N) * beams, 0), dtype=np.int32),
+            rests_B=np.zeros(len(lengths_N) * beams, dtype=np.bool_),
             beams=beams,
         )
 
@@ -261,28 +266,43 @@ class Int8Decoder(Decoder):
         return kept, spans_2N
 
     def _step(self, x_B1I: Tensor, state: Int8State, reads: bool) -> tuple[Tensor, Tensor, Int8State]:
+        own_B = np.arange(len(x_B1I))
+        if not state.rests_B.any():
+            x_B1D, looks_BS, block, past_2T = self._computed(x_B1I, state, own_B, reads)
+        else:
+            rows = (~state.rests_B).nonzero()[0]
+            rows_R = torch.from_numpy(rows)
+            x_R1D, looks_RS, block, past_2T = self._computed(x_B1I[rows_R], state, rows, reads)
+            x_B1D = x_R1D.new_zeros(len(x_B1I), 1, self.width).index_copy_(0, rows_R, x_R1D)
+            looks_BS = looks_RS.new_zeros(len(x_B1I), looks_RS.shape[1]).index_copy_(0, rows_R, looks_RS)
+            own_B[rows] = np.arange(len(rows))  # those that rest lead nowhere: any number would do
+        slots_BT = np.concatenate([state.slots_BT, own_B[:, None].astype(np.int32)], axis=1)
+        blocks = (*state.blocks, block)
+        return x_B1D, looks_BS, replace(state, blocks=blocks, slots_BT=slots_BT, addresses_2T=past_2T)
+
+    def _computed(
+        self, x_R1I: Tensor, state: Int8State, rows: NDArray[np.int64], reads: bool
+    ) -> tuple[Tensor, Tensor, Tensor, NDArray[np.int64]]:
+        """Take a step with some rows; return outputs, looks, the new block and where all blocks lie."""
         kernels = int8_kernels()
         assert kernels is not None
-        rows, number = len(x_B1I), len(state.blocks)
-        x_B1D = self.entry.enter(x_B1I, number, 1)
-        block = torch.empty(self.stack.layers, rows, 2 * self.width, dtype=torch.float16)
-        past_2T = np.concatenate([state.addresses_2T, [[block.data_ptr()], [rows]]], axis=1)
-        slots_BT = np.ascontiguousarray(state.slots_BT)
-        looks_BS = torch.zeros(rows, state.longest) if reads else torch.empty(0)
+        count, number = len(rows), len(state.blocks)
+        x_R1D = self.entry.enter(x_R1I, number, 1)
+        block = torch.empty(self.stack.layers, count, 2 * self.width, dtype=torch.float16)
+        past_2T = np.concatenate([state.addresses_2T, [[block.data_ptr()], [count]]], axis=1)
+        slots_RT, sources_R = np.ascontiguousarray(state.slots_BT[rows]), rows // state.beams
+        looks_RS = torch.zeros(count, state.longest if reads else 0)
         past, spans = past_2T.ctypes.data, state.spans_2N.ctypes.data
         step = structures.Step(
-            *(rows, state.beams, number, x_B1D.data_ptr()),
-            *(past, past + 8 * (number + 1), slots_BT.ctypes.data, state.memory.data_ptr()),
-            *(spans, spans + 8 * state.spans_2N.shape[1]),
+            *(count, number, x_R1D.data_ptr()),
+            *(past, past + 8 * (number + 1), slots_RT.ctypes.data, sources_R.ctypes.data),
+            *(state.memory.data_ptr(), spans, spans + 8 * state.spans_2N.shape[1]),
             *_addresses(self.entry.turns(number, 1)),
-            looks_BS.data_ptr() if reads else None,
+            looks_RS.data_ptr() if reads else None,
             state.longest,
         )
         finished(kernels.take_step(ctypes.byref(self.stack.structure()), ctypes.byref(step)))
-        own_B1 = np.arange(rows, dtype=np.int32)[:, None]
-        slots_BT = np.concatenate([slots_BT, own_B1], axis=1)
-        blocks = (*state.blocks, block)
-        return x_B1D, looks_BS, replace(state, blocks=blocks, slots_BT=slots_BT, addresses_2T=past_2T)
+        return x_R1D, looks_RS, block, past_2T
 
 
 def _addresses(turns: Rotation | None) -> tuple[int | None, int | None]:

@@ -77,7 +77,7 @@ class RecurrentState:
         beams = len(rows_B) // len(self.readable.mask_NS)
         if beams == self.beams == 1:  # Rows never leave their source, so each stays where it is.
             return self
-        return self._take_rows(self.readable, rows_B, beams)
+        return self._take_rows(self.readable, rows_B.clamp(min=0), beams)
 
     def keep(self, sources: Tensor) -> RecurrentState:
         """Keep the given sources with all their rows."""

@@ -72,7 +72,7 @@ class TransformerState:
             beams == 1 or torch.equal(rows_B, torch.arange(len(rows_B), device=rows_B.device))
         ):
             return self
-        return replace(self, past=tuple(layer.take(rows_B) for layer in self.past), beams=beams)
+        return replace(self, past=tuple(layer.take(rows_B.clamp(min=0)) for layer in self.past), beams=beams)
 
     def keep(self, sources: Tensor) -> TransformerState:
         """Keep the given sources with all their rows."""

@@ -97,11 +97,12 @@ int keep_memory(const float *projected, int64_t sources, const int64_t *first, c
 }
 
 typedef struct {
-    int64_t rows, beams, steps;     /* `steps` were taken before this one */
+    int64_t rows, steps;            /* `steps` were taken before this one */
     float *x;                       /* [rows, width], in and out */
     const half *const *past;        /* [steps + 1]: of each step, keys and values [layers, its rows, 2 width] */
     const int64_t *past_rows;       /* [steps + 1]: the rows that each step had */
     const int32_t *slots;           /* [rows, steps]: which of these rows led to each row of now */
+    const int64_t *sources;         /* [rows]: the source of each; rows of one lie side by side */
     const half *memory;             /* of each source, of each layer: what `keep_memory` has left */
     const int64_t *first, *lengths; /* [sources]: where each source begins there, in numbers, and its steps */
     const float *cosines, *sines;   /* [head width / 2] of this step, or NULL */
@@ -146,11 +147,10 @@ static void look(const Stack *stack, const Step *step, long number, long first, 
     long width = stack->width, end = first + rows;
     float share = 1.0f / (stack->heads * stack->layers);
     for (long r = first, next; r < end; r = next) {
-        long source = r / step->beams, length = step->lengths[source];
-        next = (source + 1) * step->beams;
-        next = next < end ? next : end;
+        long source = step->sources[r], length = step->lengths[source];
+        for (next = r + 1; next < end && step->sources[next] == source;) next++;
         Heard heard = heard_at(kept_of(step, source, number, width), length, width);
-        if (next < end) heard.ahead = kept_of(step, source + 1, number, width);
+        if (next < end) heard.ahead = kept_of(step, step->sources[next], number, width);
         float *looks = step->looks ? step->looks + r * step->looks_stride : NULL;
         attend_together(room->wide + (r - first) * width, width, next - r, heard, width, stack->heads, room->scores,
                         room->normed + (r - first) * width, looks, step->looks_stride, share);
@@ -183,7 +183,10 @@ static void step_rows(const Stack *stack, const Step *step, long first, long row
 int take_step(const Stack *stack, const Step *step) {
     long most = step->steps + 1;
     int ready = 1;
-    for (long n = 0; n < step->rows / step->beams; n++) most = step->lengths[n] > most ? step->lengths[n] : most;
+    for (long r = 0; r < step->rows; r++) {
+        long length = step->lengths[step->sources[r]];
+        most = length > most ? length : most;
+    }
 #pragma omp parallel if (step->rows >= 16) reduction(& : ready)
     {
         Room room;

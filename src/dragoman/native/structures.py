@@ -72,8 +72,9 @@ class Step(Structure):
     """One step of a decoder."""
 
     _fields_ = (
-        *((name, c_int64) for name in ("rows", "beams", "steps")),
-        *((name, c_void_p) for name in ("x", "past", "past_rows", "slots", "memory", "first", "lengths")),
+        *((name, c_int64) for name in ("rows", "steps")),
+        *((name, c_void_p) for name in ("x", "past", "past_rows", "slots", "sources")),
+        *((name, c_void_p) for name in ("memory", "first", "lengths")),
         *((name, c_void_p) for name in ("cosines", "sines", "looks")),
         ("looks_stride", c_int64),
     )

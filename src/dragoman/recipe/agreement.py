@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from dragoman.recipe.data import Codec, Data
+from dragoman.recipe.data import Codec, Corpus, Data
 from dragoman.recipe.decoding import Beam, CtcBeam, CtcGreedy, Decoding, Forecasting, Greedy
 from dragoman.recipe.metrics import Evaluation
 from dragoman.recipe.model import AlignedAttention, Model, NoDecoder, RecurrentDecoder
@@ -25,6 +25,7 @@ def of_data(data: Data, source: Codec, target: Codec) -> Iterator[str]:
     if not isinstance(source, Speech) and any(has_audio):
         yield f"`data` has a `manifest` of audio, but `source.kind` is {source.kind}; `speech` would do"
     yield from _of_series(data, [isinstance(corpus, SeriesFiles) for corpus in corpora], source, target)
+    yield from _of_numbers(corpora, source, target)
 
 
 def _of_series(data: Data, are_series: list[bool], source: Codec, target: Codec) -> Iterator[str]:
@@ -43,14 +44,10 @@ def _of_series(data: Data, are_series: list[bool], source: Codec, target: Codec)
 
 
 def _of_rows(source: Codec, target: Codec) -> Iterator[str]:
-    """Say what numbers that stand in rows cannot have: they have no names and no times."""
+    """Say what numbers that stand in rows cannot be scaled by: they belong to no series."""
     for side, codec in (("source", source), ("target", target)):
-        if not isinstance(codec, Numbers):
-            continue
-        if codec.scale == "series":
+        if isinstance(codec, Numbers) and codec.scale == "series":
             yield f"`{side}.scale: series` needs `series` in `data`; numbers in rows belong to none"
-        if codec.calendar:
-            yield f"`{side}.calendar` needs `series` in `data`; numbers in rows have no times"
     if isinstance(target, Numbers) and target.scale == "window" and not isinstance(source, Numbers):
         yield f"`target.scale: window` scales as a source in numbers does, found `source.kind: {source.kind}`"
 
@@ -66,6 +63,25 @@ def of_horizon(data: Data, target: Codec, model: Model, decoding: Decoding) -> I
         )
 
 
+def _of_numbers(corpora: Sequence[Corpus], source: Codec, target: Codec) -> Iterator[str]:
+    """Say what the side of a codec of numbers leaves without effect or cannot have."""
+    if isinstance(source, Numbers):
+        if source.season is not None:
+            yield "`source.season` has no effect: `target.season` is what forecasts are held against"
+        if source.calendar and not all(
+            isinstance(corpus, SeriesFiles) and corpus.time is not None for corpus in corpora
+        ):
+            yield "`source.calendar` needs the times of every corpus: `series` with their column of `time`"
+    if isinstance(target, Numbers):
+        if target.calendar:
+            yield "`target.calendar` has no effect: `source.calendar` is told for the horizon as well"
+        if target.missing != "refuse":
+            yield (
+                f"`target.missing: {target.missing}` has no effect: missing values of a target are left out "
+                "of the loss"
+            )
+
+
 def of_losses(target: Codec, model: Model, objective: Objective, decoding: Decoding) -> Iterator[str]:
     """Say where the loss or the decoding does not fit the target or the model."""
     is_numeric = not isinstance(objective, CrossEntropy | Ctc)
@@ -79,6 +95,8 @@ def of_losses(target: Codec, model: Model, objective: Objective, decoding: Decod
         wrong = f"`decoding.method: {decoding.method}` does not fit `target.kind: {target.kind}`"
         yield f"{wrong}; {fitting} would"
     yield from _of_ctc(model, objective, decoding)
+    if isinstance(model.decoder, NoDecoder):
+        yield from _of_no_decoder(model)
     if not writes_numbers and model.rollout is not None:
         yield f"`model.rollout` has no effect on `target.kind: {target.kind}`: it is for numbers"
     if writes_numbers and model.tie == "decoder":
@@ -152,6 +170,16 @@ def _of_ctc(model: Model, objective: Objective, decoding: Decoding) -> Iterator[
         yield "`decoding.ctc_weight` needs `training.objective.ctc_weight`"
     if is_ctc and not isinstance(decoding, CtcGreedy | CtcBeam):
         yield f"`decoding.method: {decoding.method}` needs a decoder; ctc_greedy or ctc_beam would do"
+
+
+def _of_no_decoder(model: Model) -> Iterator[str]:
+    said = {
+        f"tie: {model.tie}": model.tie != "none",
+        "target_embedding_width": model.target_embedding_width is not None,
+    }
+    for key, is_said in said.items():
+        if is_said:
+            yield f"`model.{key}` has no effect with `model.decoder.kind: none`, which embeds no target"
 
 
 def of_model(source: Codec, joint_vocabulary: bool, model: Model) -> Iterator[str]:

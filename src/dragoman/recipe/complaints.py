@@ -74,7 +74,7 @@ def translate(
                 meant_keys |= suggested
             case "too_short", Items() if value:
                 pass  # pydantic counts the items without fault; the others have their own complaint
-            case "missing", _:
+            case "missing", _ if value is None:  # else an item of a list is
                 missing.append(_missing(place, origins))
             case "union_tag_not_found" | "union_tag_invalid", Choice() as choice if isinstance(value, dict):
                 found += (unknown := _unknown_in_any_kind(place.path, value, choice, origins))[0]

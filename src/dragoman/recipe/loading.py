@@ -15,7 +15,7 @@ from dragoman.errors import RecipeError
 from dragoman.recipe import overriding, yaml_reader
 from dragoman.recipe.anatomy import KINDS
 from dragoman.recipe.complaints import Complaint, Origin, lines_of, origin_of, translate
-from dragoman.recipe.sections import Recipe
+from dragoman.recipe.sections import Recipe, with_fitting_defaults
 from dragoman.recipe.wording import dotted, shown
 from dragoman.recipe.yaml_writer import write_yaml
 
@@ -112,6 +112,7 @@ def _draft_of(path: Path) -> _Draft:
 def _override(draft: _Draft, overrides: Sequence[str]) -> None:
     parsed, complaints = overriding.parse(overrides)
     draft.complaints += complaints
+    draft.given = with_fitting_defaults(draft.given)  # what overrides change starts as these
     draft.complaints += overriding.apply(parsed, draft.given, draft.origins)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -102,8 +103,8 @@ class Evaluation(Section):
 
     @model_validator(mode="after")
     def _labels(self) -> Self:
-        labels = [metric.label for metric in self.metrics]
-        twice = sorted({label for label in labels if labels.count(label) > 1})
+        labels = Counter(metric.label for metric in self.metrics)
+        twice = sorted(label for label, count in labels.items() if count > 1)
         if twice or "loss" in labels:
             raise ValueError(f"metrics need different labels, none of them `loss`; mend {twice or ['loss']}")
         return self

@@ -41,11 +41,7 @@ class Recipe(Section):
     @classmethod
     def _fitting_defaults(cls, given: Any) -> Any:
         """Let numbers be forecast, with the squared error, where nothing else is said."""
-        match given:
-            case {"target": {"kind": "numbers"} | Numbers()}:
-                return _for_numbers(given)
-            case _:
-                return given
+        return with_fitting_defaults(given)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -69,8 +65,14 @@ class Recipe(Section):
         return self
 
 
-def _for_numbers(given: dict[str, Any]) -> dict[str, Any]:
-    training = given.get("training")
-    if isinstance(training, dict) and "objective" not in training:
-        training = {**training, "objective": {"kind": "squared"}}
-    return {"decoding": {"method": "forecast"}, **given, "training": training}
+def with_fitting_defaults(given: Any) -> Any:
+    """Say for a target of numbers what is else by default for text: how it is learnt and how written."""
+    match given:
+        case {"target": {"kind": "numbers"} | Numbers()}:
+            given = {"decoding": {"method": "forecast"}, **given}
+            match given:
+                case {"training": {"objective": _}}:
+                    pass
+                case {"training": {**training}}:
+                    given["training"] = {**training, "objective": {"kind": "squared"}}
+    return given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -72,9 +73,9 @@ class SeriesFiles(Section):
         named = [*columns_of(self.id), *columns_of(self.time), *columns_of(self.values)]
         named += columns_of(self.known)
         wrong += [
-            f"column {column!r} is named {named.count(column)} times: it can be one thing"
-            for column in dict.fromkeys(named)
-            if named.count(column) > 1
+            f"column {column!r} is named {count} times: it can be one thing"
+            for column, count in Counter(named).items()
+            if count > 1
         ]
         refuse(wrong)
         return self

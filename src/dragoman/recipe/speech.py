@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -182,12 +183,12 @@ class Speech(Section):
     def _deaf_bands(self) -> str:
         """Name the bands between whose edges no frequency of the transform lies; empty if there are none."""
         step_hz = self.sample_rate_hz / self.transform_samples
-        heard = [mel(step_hz * number) for number in range(self.transform_samples // 2)]
+        heard = [mel(step_hz * number) for number in range(self.transform_samples // 2)] + [math.inf]
         edges = self.band_edges_mel
         deaf = [
             band
             for band in range(self.mel_bins)
-            if not any(edges[band] < frequency < edges[band + 2] for frequency in heard)
+            if heard[bisect_right(heard, edges[band])] >= edges[band + 2]  # the first above where it begins
         ]
         return f"{len(deaf)} of them (the first is number {deaf[0]} from 0)" if deaf else ""
 

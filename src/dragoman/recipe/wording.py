@@ -60,7 +60,9 @@ def expected(annotation: Any, notes: tuple[Any, ...] = ()) -> str:
     if get_origin(annotation) is Literal:
         return _one_of(choices(annotation))
     if get_origin(annotation) is tuple:
-        return "a list"
+        item, *others = get_args(annotation)
+        number = "" if others == [...] else f" of {1 + len(others)}"
+        return f"a list{number}, each item {expected(item)}"
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
     return f"{words[annotation]}{_bounds(notes)}"
 
