@@ -99,7 +99,7 @@ def test_a_bundle_that_says_something_else_is_found_out(kind, speech_run, series
         weight.data.mul_(-3)
     complaints = dragoman.api.selftest(bundle)
     assert complaints
-    shown = {"speech": "'recording of 0.25 seconds'", "series": "{'id': 'north'"}[kind]
+    shown = {"speech": "'recording of 0.25 seconds'", "series": "[49.621, "}[kind]
     assert complaints[0].startswith(f"sample 1, {shown}")
 
 

@@ -144,7 +144,7 @@ class TestPredictions:
         assert printed(capsysbinary, answer([[1.5], [np.nan]])) == "[1.5, null]\n"
         assert printed(capsysbinary, answer([[1, 2], [3, 4]])) == "[[1.0, 2.0], [3.0, 4.0]]\n"
         row = json.loads(printed(capsysbinary, answer([[1.5], [np.nan]]), as_json=True))
-        assert row == {"id": "7", "answer": {"id": "", "values": [1.5, None]}}
+        assert row == {"id": "7", "answer": [1.5, None]}
 
     def test_text_of_sound(self, capsysbinary):
         hypothesis = Hypothesis((5, 3), (-0.25, -0.5), -0.75, True)

@@ -119,7 +119,7 @@ def test_baselines_stand_beside_the_scores(tmp_path):
     assert json.loads((tmp_path / "scores.json").read_text("utf-8")) == json.loads(json.dumps(content))
     rows = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text("utf-8").splitlines()]
     assert [row["id"] for row in rows] == [example.id for example in examples]
-    np.testing.assert_allclose(rows[0]["answers"][0]["values"], points_of(report)[0], rtol=1e-6)
+    np.testing.assert_allclose(rows[0]["answers"][0], points_of(report)[0], rtol=1e-6)
 
 
 TEXTS = [Example("one two", ("1 2",)), Example("three", ("3",)), Example("4 5 6", ("4 5 6",))]

@@ -137,6 +137,8 @@ def road(pick):
         case "speech":
             found.chosen |= SOUND | pick.choice(MANIFESTS) | pick.choice([UNMASKED, MASKED])
             found.always |= {"frequency_masks", "mel_bins", "time_masks"}
+        case "numbers":
+            found.chosen |= {"source.scale": ["none", "global", "window"]}
         case "series":
             found.chosen |= pick.choice(LAYOUTS) | {"part": PARTS, "series": ["a.csv", ["a.csv", "b.csv"]]}
             found.always |= {"windows", "time", "id", "format"}
@@ -146,13 +148,13 @@ def road(pick):
     has_times = found.chosen.get("time", [None]) != [None]
     found.chosen["calendar"] = [[], ["hour"], ["yearday", "minute"]] if has_times else [[]]
     found.never |= {"source.season"} | (set() if reads == "series" else {"windows"})
-    if reads != "series":
-        found.chosen |= {"source.scale": ["none", "global"], "target.scale": ["none", "global"]}
     convolutions = pick.randint(1, 3)
     found.chosen |= {"kernels": [[16] * convolutions], "strides": [[1] * convolutions, [16] * convolutions]}
     found.always |= {"kernels", "strides"}
     if reads == "series" or pick.random() < 0.2:
-        write_numbers(pick, found, reads)
+        write_numbers(pick, found)
+        if reads != "series":
+            write_numbers_in_rows(found, reads)
     else:
         write_text(pick, found)
     return found
@@ -178,15 +180,8 @@ def write_text(pick, found):
             found.never |= {"tie", "target_embedding_width"}
 
 
-def write_numbers(pick, found, reads):
-    is_numeric = found.kinds["source"] == ["numbers"]
-    found.kinds |= {"target": ["numbers"], "metrics": ["crps", "mae", "mse", "smape"]}
-    if is_numeric:
-        found.kinds["metrics"].append("mase")
-    if reads != "series":
-        found.must(decoding=["forecast"])
-        found.always |= {"horizon"}
-        found.chosen["decoding.horizon"] = [1, 7]
+def write_numbers(pick, found):
+    found.kinds |= {"target": ["numbers"], "metrics": ["crps", "mae", "mase", "mse", "smape"]}
     found.kinds |= {"decoding": ["forecast"], "decoder": ["gru", "lstm", "rnn", "transformer"]}
     found.never |= {"tie", "target.calendar", "target.missing"}
     found.always |= {"season"}
@@ -210,6 +205,17 @@ def write_numbers(pick, found, reads):
         found.chosen["patch"] = [1]
     else:
         found.kinds["attention"] = ["additive", "dot", "general", "location", "none", "scaled_dot"]
+
+
+def write_numbers_in_rows(found, reads):
+    """Without windows a horizon must be said; only sources in numbers have a scale and a past."""
+    found.must(decoding=["forecast"])
+    found.always |= {"horizon"}
+    found.chosen |= {"horizon": [1, 96], "target.scale": ["none", "global"]}
+    if reads == "numbers":
+        found.chosen["target.scale"] = ["none", "global", "window"]
+    else:
+        found.kinds["metrics"] = ["crps", "mae", "mse", "smape"]
 
 
 def section(pick, choice: Choice, way: Road, place: str = "") -> dict[str, object]:

@@ -32,7 +32,7 @@ def shown(value: Value) -> object:
         case Series(before=before) if before is not None and value.id:
             return value.id
         case Series():
-            return {"id": value.id, "values": json.loads(written(value))}
+            return json.loads(written(value))
 
 
 def portable(codec: Codec, value: Value) -> object:

@@ -44,11 +44,9 @@ def _of_series(data: Data, are_series: list[bool], source: Codec, target: Codec)
 
 
 def _of_rows(source: Codec, target: Codec) -> Iterator[str]:
-    """Say what numbers that stand in rows cannot have: they have no names and no times."""
+    """Say what numbers that stand in rows cannot be scaled by: they belong to no series."""
     for side, codec in (("source", source), ("target", target)):
-        if not isinstance(codec, Numbers):
-            continue
-        if codec.scale == "series":
+        if isinstance(codec, Numbers) and codec.scale == "series":
             yield f"`{side}.scale: series` needs `series` in `data`; numbers in rows belong to none"
     if isinstance(target, Numbers) and target.scale == "window" and not isinstance(source, Numbers):
         yield f"`target.scale: window` scales as a source in numbers does, found `source.kind: {source.kind}`"

@@ -115,7 +115,8 @@ class Forecasting(Section):
 
     method: Literal["forecast"]
     horizon: int | None = Field(None, ge=1)
-    """Steps to forecast; those of training by default. More than these only step by step."""
+    """Steps to forecast; those of `data.windows` by default, more than these only step by step. It must be
+    said where there are no windows, unless answers are aligned with their sources."""
     samples: int = Field(0, ge=0)
     """Paths to draw from the model's distribution."""
     quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
