@@ -359,7 +359,7 @@ def test_a_run_that_goes_on_with_other_kernels_says_so(recipe_of, stop_after, mo
     lines = []
     train(recipe_of(), say=lines.append)
     assert any(line.startswith("torch alone computes, more slowly: kernels in C need") for line in lines)
-    assert any("(kernels C -> torch): the run goes on, but not to the same bits" in line for line in lines)
+    assert any("(kernels C 2 -> torch): the run goes on, but not to the same bits" in line for line in lines)
 
 
 def test_changed_data_are_refused(recipe_of, words, stop_after, monkeypatch, tmp_path):
