@@ -6,14 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.data.windows import (
-    WindowIndex,
     context_of,
     end_of,
     index_windows,
     leaks,
-    overlap_of,
     rows_of,
-    stacked,
     training_rows,
     window_at,
 )
@@ -135,30 +132,6 @@ def test_training_looks_at_its_part_and_the_contexts_before_it():
     heard = training_rows(line(20, known=True), (8, 15), 3)
     assert heard.values[:, 0].tolist() == list(range(5, 15))
     assert (len(heard.times), len(heard.known_values)) == (10, 10)
-
-
-@settings(derandomize=True, deadline=None, max_examples=60)
-@given(
-    rows=st.sets(st.tuples(st.integers(0, 2), st.integers(0, 30)), min_size=1, max_size=20),
-    horizon=st.integers(1, 8),
-)
-def test_overlap_counts_neighbours_that_share_a_step(rows, horizon):
-    rows = sorted(rows)
-    index = WindowIndex(np.array([n for n, _ in rows]), np.array([s for _, s in rows]))
-    counts = [sum(n == m and s <= t < s + horizon for m, t in rows) for n, s in rows]
-    assert overlap_of(index, horizon) == max(counts)
-
-
-def test_stacked_windows_are_the_windows():
-    series = [line(20, "a"), line(25, "b")]
-    index = index_windows(series, (None, None), windows(4, 3), 2)
-    blocks = list(stacked(series, index, 4, 3, at_once=4))
-    contexts = np.concatenate([contexts for contexts, _ in blocks])
-    targets = np.concatenate([targets for _, targets in blocks])
-    for row, (number, start) in enumerate(zip(index.series_N, index.start_N, strict=True)):
-        source, target = window_at(series[number], start, 4, 3)
-        assert (contexts[row] == source.values).all()
-        assert (targets[row] == target.values).all()
 
 
 def leak(train, held, times=True, files=(("a",), ("a",)), lengths=(30, 30)):

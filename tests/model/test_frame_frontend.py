@@ -1,6 +1,5 @@
 """Frames become fewer steps, and lengths are right to the frame."""
 
-import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -101,9 +100,8 @@ def test_what_it_writes_has_the_type_of_the_frames_in_bf16_too():
     torch.testing.assert_close(low, exact, rtol=0, atol=0.05)
 
 
-def test_many_lengths_are_counted_as_one_by_one():
-    section, lengths = Frontend(kernels=(5, 3, 3), strides=(3, 2, 1)), np.arange(0, 50)
-    assert section.steps_of(lengths).tolist() == [section.steps(length) for length in lengths.tolist()]
+def test_steps_are_counted_over_all_convolutions():
+    section = Frontend(kernels=(5, 3, 3), strides=(3, 2, 1))
     assert [section.steps(length) for length in (0, 1, 6, 7)] == [0, 1, 1, 2]
     assert section.shortening == 6
 

@@ -12,21 +12,14 @@ from dragoman.data.manifests import read_manifest
 from dragoman.data.parquet import read_parquet
 from dragoman.data.rejects import Rejects
 from dragoman.data.rows import BadRow, proper_text, references_of
-from dragoman.data.tables import Row, read_csv, read_jsonl, read_tsv
+from dragoman.data.tables import FORMATS, Row, read_csv, read_jsonl, read_tsv
 from dragoman.errors import DataError
 from dragoman.recipe.columns import columns_of
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.speech import Manifest
 from dragoman.records import Example, Origin, Value
 
-_FORMATS = {
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-}
+_FORMATS = {**FORMATS, ".parquet": "parquet"}
 
 
 def read_corpus(section: Parallel | Table | Manifest, folder: Path, rejects: Rejects) -> Iterator[Example]:

@@ -15,7 +15,7 @@ from dragoman.data.audio import END_TOLERANCE_SECONDS, Clip, clip_of, is_file, p
 from dragoman.data.lines import find_file, nearest, plain_name, read_lines
 from dragoman.data.rejects import Rejects
 from dragoman.data.rows import BadRow, proper_text, references_of
-from dragoman.data.tables import Row, read_csv, read_jsonl, read_tsv
+from dragoman.data.tables import FORMATS, Row, read_csv, read_jsonl, read_tsv
 from dragoman.errors import DataError
 from dragoman.recipe.columns import Column, columns_of
 from dragoman.recipe.speech import Manifest, without_effect
@@ -25,14 +25,7 @@ _NEMO_FILE = "audio_filepath"
 _COMMON_VOICE_HEADER = {"client_id", "path", "sentence"}
 _TO_THE_END = ("-1", "-1.0")
 _SPACE = re.compile(r"[ \t]+")
-_FORMATS = {
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-}
+_FORMATS = {**FORMATS, ".json": "jsonl"}
 
 
 def read_manifest(section: Manifest, folder: Path, rejects: Rejects) -> Iterator[Example]:

@@ -13,6 +13,14 @@ from dragoman.data.lines import LONGEST_LINE, Line, nearest, read_lines
 from dragoman.errors import DataError
 from dragoman.recipe.columns import Column
 
+FORMATS = {
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+"""What names of files say of their format."""
 _QUOTED = re.compile(r'[^"]*+(?:""[^"]*+)*+')
 
 

@@ -6,7 +6,7 @@ Shapes: N windows, S steps of a context, H horizon, V variables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -179,25 +179,6 @@ def training_rows(series: Series, part: Part, context: int) -> Series:
         times=None if series.times is None else series.times[first:end],
         known_values=None if series.known_values is None else series.known_values[first:end],
     )
-
-
-def overlap_of(index: WindowIndex, horizon: int) -> int:
-    """Return how many neighbouring windows of a series share steps of their targets, at most; 1: none do."""
-    order = np.lexsort((index.start_N, index.series_N))
-    series_N, start_N = index.series_N[order], index.start_N[order]
-    # One long axis on which series lie too far apart to share a step.
-    place_N = series_N * (int(start_N.max(initial=0)) + horizon + 1) + start_N
-    return int((np.searchsorted(place_N, place_N + horizon) - np.arange(len(place_N))).max(initial=1))
-
-
-def stacked(
-    series: Sequence[Series], index: WindowIndex, context: int, horizon: int, at_once: int = 1024
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Give contexts (N, S, V) and targets (N, H, V) of windows in their order, some at a time."""
-    for first in range(0, len(index), at_once):
-        pairs = list(zip(index.series_N, index.start_N, strict=True))[first : first + at_once]
-        whole = np.stack([series[n].values[start - context : start + horizon] for n, start in pairs])
-        yield whole[:, :context], whole[:, context:]
 
 
 def leaks(

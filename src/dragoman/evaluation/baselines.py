@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,15 +142,8 @@ def fit_baselines(
     first = next(blocks, None)
     if first is None:
         raise DataError("there is no training window to fit the linear model to")
-    dlinear = fit_dlinear(_chained(first, blocks), first[0].shape[1], horizon)
+    dlinear = fit_dlinear(chain([first], blocks), first[0].shape[1], horizon)
     return Baselines(codec, horizon, season, dlinear)
-
-
-def _chained(
-    first: tuple[Numbers, Numbers], rest: Iterator[tuple[Numbers, Numbers]]
-) -> Iterator[tuple[Numbers, Numbers]]:
-    yield first
-    yield from rest
 
 
 def _scaled_blocks(

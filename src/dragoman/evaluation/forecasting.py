@@ -49,8 +49,8 @@ def measure_forecasts(
 ) -> Score:
     """Score windows in their order, given in one part or several, with an interval.
 
-    It is a bootstrap over blocks of `block` neighbouring windows (Kuensch 1989): as many as overlap (see
-    `overlap_of`), since windows that share steps are no independent draws. `season` is what `naive_errors`
+    It is a bootstrap over blocks of `block` neighbouring windows (Kuensch 1989): as many as overlap,
+    since windows that share steps are no independent draws. `season` is what `naive_errors`
     were computed with. Raises DataError where there is nothing to score, or no number where one was needed.
     """
     if not sum(len(part.truth) for part in outcomes):

@@ -6,6 +6,7 @@ Shapes: N windows, H horizon, V variables, M samples.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def forecast_scores(
     outcomes = {MODEL: _outcomes(codec, predictions, truth, deviations, naive)}
     pairs = iter(training)
     if (first := next(pairs, None)) is not None:
-        fitted = fit_baselines(codec, _chained(first, pairs), truth.shape[1], season)
+        fitted = fit_baselines(codec, chain([first], pairs), truth.shape[1], season)
         for name, points in fitted.forecasts(sources).items():
             outcomes[name] = Outcomes(truth, points, deviations=deviations, naive_errors=naive)
     block = _overlap(bundle)
@@ -66,13 +67,6 @@ def forecast_scores(
         )
         for name, outcome in outcomes.items()
     }
-
-
-def _chained(
-    first: tuple[Series, Series], rest: Iterable[tuple[Series, Series]]
-) -> Iterable[tuple[Series, Series]]:
-    yield first
-    yield from rest
 
 
 def _overlap(bundle: Bundle) -> int:

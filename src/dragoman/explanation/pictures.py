@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dragoman.data.features import LogMel
 from dragoman.errors import DataError, MissingExtra
 from dragoman.recipe.speech import Speech, mel
 from dragoman.records import Series
@@ -142,8 +143,8 @@ def spectrogram_picture(
     `reads_TR` are weights of the encoder's steps, `shortening` frames each: a row for each of `pieces`, which
     is written where its row is largest. `title` may have several lines.
     """
-    begin = (section.window_samples - section.hop_samples) / 2 / section.sample_rate_hz
     hop_seconds = section.hop_samples / section.sample_rate_hz
+    begin = LogMel(section).seconds_at(0) - hop_seconds / 2
     end = begin + hop_seconds * len(frames_SF)
     rows = 0 if reads_TR is None else min(len(pieces), len(reads_TR))
     width = min(MOST_INCHES, max(LEAST_INCHES, SECOND_INCHES * end))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from dragoman.recipe.rollout import Rollout
@@ -40,10 +38,6 @@ class Frontend(Section):
     def steps(self, length: int) -> int:
         """Count the steps that are left of so many frames: one for each window of strides that has begun."""
         return -(-length // self.shortening)
-
-    def steps_of(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Count the steps of many lengths."""
-        return -(-lengths // self.shortening)
 
     @model_validator(mode="after")
     def _pairs(self) -> Self:
