@@ -17,8 +17,8 @@ from dragoman.data.number_codec import NumbersCodec
 from dragoman.data.portable import shown
 from dragoman.decoding.decode import decode
 from dragoman.errors import DataError
-from dragoman.evaluation.forecasts import MODEL, forecast_scores
-from dragoman.evaluation.metrics import Score, measure
+from dragoman.evaluation.forecasts import MODEL, forecast_statistics
+from dragoman.evaluation.metrics import Score, Statistics, scored, statistics
 from dragoman.model.kernels import compute
 from dragoman.model.objectives import objective_loss, plain
 from dragoman.recipe.decoding import Decoding, Forecasting
@@ -47,6 +47,8 @@ class Report:
     evaluation: Evaluation
     baselines: Mapping[str, tuple[Score, ...]] = field(default_factory=dict)
     """Of numbers: the same scores of simple methods on the same windows, by name."""
+    statistics: tuple[Statistics, ...] = field(default=(), compare=False, repr=False)
+    """What the scores were made of, example by example, in the order of the scores."""
 
 
 class Group(NamedTuple):
@@ -79,10 +81,13 @@ def evaluate(
     references = tuple(_references(bundle, example, evaluation) for example in examples)
     found = len(examples), predictions, references, tokens, decoding, evaluation
     if isinstance(bundle.codecs.target, NumbersCodec):
-        by_name = forecast_scores(bundle, predictions, references, evaluation, training)
-        return Report(by_name.pop(MODEL), loss, *found, baselines=by_name)
-    scores = tuple(_score(metric, predictions, references, evaluation) for metric in evaluation.metrics)
-    return Report(scores, loss, *found)
+        by_name = forecast_statistics(bundle, predictions, references, evaluation, training)
+    else:
+        by_name = {
+            MODEL: tuple(_compared(metric, predictions, references) for metric in evaluation.metrics)
+        }
+    scores = {name: tuple(scored(one, evaluation) for one in given) for name, given in by_name.items()}
+    return Report(scores.pop(MODEL), loss, *found, baselines=scores, statistics=by_name[MODEL])
 
 
 def _refuse_bare(examples: Sequence[Example]) -> None:
@@ -96,15 +101,12 @@ def _refuse_bare(examples: Sequence[Example]) -> None:
         )
 
 
-def _score(
-    metric: Metric,
-    predictions: Sequence[Prediction],
-    references: Sequence[Sequence[Value]],
-    evaluation: Evaluation,
-) -> Score:
+def _compared(
+    metric: Metric, predictions: Sequence[Prediction], references: Sequence[Sequence[Value]]
+) -> Statistics:
     assert isinstance(metric, TextMetric), "the recipe sees to it"
     answers = [text_of(prediction.values[0]) for prediction in predictions]
-    return measure(metric, answers, [[text_of(each) for each in given] for given in references], evaluation)
+    return statistics(metric, answers, [[text_of(each) for each in given] for given in references])
 
 
 def _references(bundle: Bundle, example: Example, evaluation: Evaluation) -> tuple[Value, ...]:
@@ -236,12 +238,13 @@ def scores_by(
     for number, prediction in enumerate(report.predictions):
         members.setdefault(key(prediction), []).append(number)
     section = evaluation or report.evaluation
-    groups = {}
-    for name, numbers in sorted(members.items()):
-        predictions = [report.predictions[number] for number in numbers]
-        references = [report.references[number] for number in numbers]
-        groups[name] = Group(len(numbers), _score(metric, predictions, references, section))
-    return groups
+    if not members:
+        return {}
+    found = _compared(metric, report.predictions, report.references)
+    return {
+        name: Group(len(numbers), scored(found.of(numbers), section))
+        for name, numbers in sorted(members.items())
+    }
 
 
 def format_groups(groups: Mapping[str, Group]) -> str:
