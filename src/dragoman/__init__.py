@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dragoman.api import Bundle, check, evaluate, load, score, train
+    from dragoman.api import Bundle, check, compare, evaluate, load, score, train
     from dragoman.errors import (
         BundleError,
         CheckpointError,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         RecipeError,
         UserError,
     )
+    from dragoman.evaluation.comparison import Comparison
     from dragoman.evaluation.evaluate import Report
     from dragoman.evaluation.metrics import Score
     from dragoman.model.seq2seq import Seq2Seq
@@ -35,6 +36,7 @@ _HOMES = {
     "Bundle": "dragoman.api",
     "BundleError": "dragoman.errors",
     "CheckpointError": "dragoman.errors",
+    "Comparison": "dragoman.evaluation.comparison",
     "DataError": "dragoman.errors",
     "Diverged": "dragoman.errors",
     "DragomanError": "dragoman.errors",
@@ -50,6 +52,7 @@ _HOMES = {
     "Seq2Seq": "dragoman.model.seq2seq",
     "UserError": "dragoman.errors",
     "check": "dragoman.api",
+    "compare": "dragoman.api",
     "evaluate": "dragoman.api",
     "load": "dragoman.api",
     "load_recipe": "dragoman.recipe.loading",
@@ -63,6 +66,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "CheckpointError",
+    "Comparison",
     "DataError",
     "Diverged",
     "DragomanError",
@@ -78,6 +82,7 @@ __all__ = [
     "Seq2Seq",
     "UserError",
     "check",
+    "compare",
     "evaluate",
     "load",
     "load_recipe",

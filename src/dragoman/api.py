@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from dragoman import bundle as bundles
-from dragoman.bundle import load_bundle, verify_bundle
+from dragoman.bundle import RECIPE, load_bundle, verify_bundle
 from dragoman.data.corpus import read_corpus
 from dragoman.data.prepare import read_split
 from dragoman.data.rejects import Rejects
@@ -19,8 +19,18 @@ from dragoman.decoding.score import Scored
 from dragoman.decoding.score import score as score_targets
 from dragoman.decoding.selftest import selftest
 from dragoman.errors import BundleError, UserError
+from dragoman.evaluation.comparison import Comparison, compare_systems
 from dragoman.evaluation.evaluate import Report
 from dragoman.evaluation.evaluate import evaluate as evaluate_examples
+from dragoman.evaluation.systems import (
+    is_run,
+    read_system,
+    refuse_without_effect,
+    same_examples,
+    scoring_of,
+    system_of,
+    unanswered,
+)
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.decoding import Forecasting
 from dragoman.recipe.loading import load_recipe, override
@@ -156,6 +166,41 @@ def evaluate_bundle(
     return evaluate_examples(
         bundle, examples, recipe.decoding, recipe.evaluation, workers=workers, training=training
     )
+
+
+def compare(
+    systems: Sequence[str | Path],
+    *overrides: str,
+    data: Parallel | Table | None = None,
+    split: Literal["test", "dev"] = "test",
+    worst: int = 5,
+    device: Device = "auto",
+    workers: int = 1,
+) -> Comparison:
+    """Test whether systems differ from the first of them, by every metric, on the same examples.
+
+    A system is the folder of a run, which answers now, or what `evaluate` wrote: a folder or its
+    predictions.jsonl. Runs take the test or dev set of their own recipes where no `data` are given. The
+    metrics are those of the first system. `worst` examples of each pair are kept: those that differ most.
+    Raises UserError where systems answered different examples.
+    """
+    paths = [Path(system) for system in systems]
+    if len(paths) < 2:
+        raise UserError("expected two systems or more: folders of runs, or predictions that evaluate wrote")
+    runs = {path: override(load_recipe(path / RECIPE), overrides) for path in paths if is_run(path)}
+    if not runs:
+        refuse_without_effect(overrides, data is not None)
+    evaluation = scoring_of(paths, runs, overrides)
+    examples = {path: read_examples(recipe, (), data, split) for path, recipe in runs.items()}
+    found = {path: read_system(path, evaluation) for path in paths if path not in runs}
+    if evaluation.references == "raw":  # else they are known only when a run has normalised them
+        rows = [found[path].rows if path in found else unanswered(examples[path]) for path in paths]
+        same_examples(list(zip(map(str, paths), rows, strict=True)))
+    for path, recipe in runs.items():
+        bundle = load(path, device)
+        report = evaluate_examples(bundle, examples[path], recipe.decoding, evaluation, workers=workers)
+        found[path] = system_of(str(path), report)
+    return compare_systems([found[path] for path in paths], evaluation, worst)
 
 
 def score(

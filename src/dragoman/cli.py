@@ -231,8 +231,7 @@ def evaluate(
     """
     files, changes = _sorted_words(words)
     draw = _drawing(pictures, picture_format, picture_count)
-    if split not in ("test", "dev"):
-        raise UserError(f"--split: expected test or dev, found {split!r}")
+    chosen = _split(split)
     data = _data(one_file(files), source, target)
     from dragoman.api import evaluate_bundle, load
     from dragoman.evaluation.evaluate import format_scores, write_report
@@ -240,7 +239,6 @@ def evaluate(
 
     hold_memory()
     bundle = load(run, _device(device), others=others or ())
-    chosen: Any = split
     report = evaluate_bundle(bundle, *changes, data=data, split=chosen, workers=workers)
     data_name = Path(source or files[0]).name if data else split
     name = "-with-".join([data_name, *(Path(other).resolve().name for other in others or ())])
@@ -250,6 +248,52 @@ def evaluate(
     typer.echo(f"scores and predictions: {folder}", err=True)
     if draw is not None:
         typer.echo("pictures: " + ", ".join(map(str, draw(bundle, report))), err=True)
+
+
+@app.command()
+def compare(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B [PAIRS] [KEY=VALUE]...",
+            help="Folders of runs or predictions that evaluate wrote, the baseline first; perhaps data.",
+        ),
+    ],
+    source: SourceFile = None,
+    target: TargetFiles = None,
+    split: Annotated[str, typer.Option("--split", help="Which set of the recipes: test or dev.")] = "test",
+    worst: Annotated[int, typer.Option("--worst", help="Examples to show that differ most.", min=0)] = 5,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> None:
+    """Say whether one system is better than another, or the test set cannot tell: paired tests, every metric.
+
+        dragoman compare runs/x runs/y --source test.en --target test.de
+
+    Systems are runs, which answer the same examples now, or what evaluate wrote, which needs no model:
+    `dragoman compare runs/x/evaluation/test runs/y/evaluation/test`.
+    """
+    files, changes = _sorted_words(words)
+    from dragoman.api import compare as compare_runs
+    from dragoman.evaluation.comparison import comparison_json, format_comparison
+    from dragoman.evaluation.systems import is_system
+
+    systems = [name for name in files if is_system(Path(name))]
+    data = _data(one_file([name for name in files if name not in systems]), source, target)
+    found = compare_runs(
+        systems,
+        *changes,
+        data=data,
+        split=_split(split),
+        worst=worst,
+        device=_device(device),
+        workers=workers,
+    )
+    if as_json:
+        print_json(comparison_json(found))
+    else:
+        print_line(format_comparison(found))
 
 
 @app.command()
@@ -322,6 +366,13 @@ def _drawing(
     return lambda bundle, report: draw_evaluation(
         bundle, report, Path(folder), form, 4 if count is None else count
     )
+
+
+def _split(name: str) -> Any:
+    """Check the name of a set of examples."""
+    if name not in ("test", "dev"):
+        raise UserError(f"--split: expected test or dev, found {name!r}")
+    return name
 
 
 def _device(name: str) -> Any:

@@ -143,7 +143,8 @@ def summary(report: Report) -> dict[str, object]:
         "scores": _by_label(report.scores),
         **({"baselines": baselines} if baselines else {}),
         "decoding": report.decoding.model_dump(mode="json"),
-        "evaluation": report.evaluation.model_dump(mode="json", exclude={"metrics"}),
+        "evaluation": report.evaluation.model_dump(mode="json"),
+        **({"windows_together": report.statistics[0].block} if _is_numeric(report) else {}),
     }
 
 
@@ -177,8 +178,11 @@ def _finite(number: float | None) -> float | None:
 def write_report(report: Report, folder: Path) -> None:
     """Write scores.json and predictions.jsonl (a line an example, in order), replacing older ones."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = zip(report.predictions, report.references, strict=True)
-    _write(folder / PREDICTIONS, "".join(json_line(_row(prediction, given)) for prediction, given in rows))
+    rows = (
+        _row(prediction, given) | _errors(report, number)
+        for number, (prediction, given) in enumerate(zip(report.predictions, report.references, strict=True))
+    )
+    _write(folder / PREDICTIONS, "".join(map(json_line, rows)))
     _write(folder / SCORES, json.dumps(summary(report), indent=2, ensure_ascii=False) + "\n")
 
 
@@ -193,6 +197,17 @@ def _row(prediction: Prediction, references: tuple[Value, ...]) -> dict[str, obj
         "log_probs": [[_finite(nats) for nats in hypothesis.log_probs] for hypothesis in hypotheses],
         "finished": [hypothesis.is_finished for hypothesis in hypotheses],
     }
+
+
+def _errors(report: Report, number: int) -> dict[str, object]:
+    """Return the sum of a window's errors and of how many values it is, for each metric of numbers."""
+    if not _is_numeric(report):
+        return {}
+    return {"errors": {one.label: one.rows_NF[number].tolist() for one in report.statistics}}
+
+
+def _is_numeric(report: Report) -> bool:
+    return isinstance(report.decoding, Forecasting) and bool(report.statistics)
 
 
 def _write(path: Path, text: str) -> None:

@@ -58,7 +58,9 @@ class Statistics:
 
     All that is said of a metric follows from these: its score, the score of some of the examples or of one,
     intervals, and whether two systems differ. Neighbours that share steps are drawn together, `block` of
-    them; of a share (`is_share`) the first column counts the hits, one an example at most.
+    them; of a share (`is_share`) the first column counts the hits, one an example at most. A metric that
+    `grades_examples` says of a single one how good it is: BLEU is 0 without four words in a row that are
+    right, and a share knows only right and wrong.
     """
 
     label: str
@@ -68,6 +70,7 @@ class Statistics:
     higher_is_better: bool
     block: int = 1
     is_share: bool = False
+    grades_examples: bool = True
 
     def of(self, numbers: Sequence[int]) -> Statistics:
         """Keep some examples, by their numbers from 0."""
@@ -105,8 +108,15 @@ def statistics(metric: TextMetric, answers: Sequence[str], references: Reference
     if bare := [number for number, given in enumerate(references, 1) if not given]:
         raise DataError(f"nothing to compare with: example {bare[0]} has no reference; {len(bare)} have none")
     found = _compared(metric, answers, references)
-    rising, is_share = higher_is_better(metric), isinstance(metric, ExactMatch)
-    return Statistics(metric.label, found.rows_NF, found.score, found.signature, rising, is_share=is_share)
+    return Statistics(
+        metric.label,
+        found.rows_NF,
+        found.score,
+        found.signature,
+        higher_is_better(metric),
+        is_share=isinstance(metric, ExactMatch),
+        grades_examples=not isinstance(metric, Bleu | ExactMatch),
+    )
 
 
 def higher_is_better(metric: Metric) -> bool:
