@@ -22,6 +22,7 @@ from dragoman.errors import BundleError, UserError
 from dragoman.evaluation.comparison import Comparison, compare_systems
 from dragoman.evaluation.evaluate import Report
 from dragoman.evaluation.evaluate import evaluate as evaluate_examples
+from dragoman.evaluation.overlap import Overlap, find_overlap, format_overlap
 from dragoman.evaluation.systems import (
     is_run,
     read_system,
@@ -141,15 +142,16 @@ def evaluate(
     device: Device = "auto",
     others: Sequence[str | Path] = (),
     workers: int = 1,
+    overlap: bool = True,
 ) -> Report:
     """Score a bundle (with `others`: see `load`) on given data, or on the test or dev set of its recipe.
 
     Paths of `data` are relative to the current directory, those of the recipe to its `data.folder`.
-    `workers`: see `Bundle.predict`.
+    `workers`: see `Bundle.predict`. With `overlap` the training data are read once to see whether what is
+    scored is among them; of `others` those of the first bundle.
     """
-    return evaluate_bundle(
-        load(folder, device, others=others), *overrides, data=data, split=split, workers=workers
-    )
+    bundle = load(folder, device, others=others)
+    return evaluate_bundle(bundle, *overrides, data=data, split=split, workers=workers, overlap=overlap)
 
 
 def evaluate_bundle(
@@ -158,13 +160,19 @@ def evaluate_bundle(
     data: Parallel | Table | None = None,
     split: Literal["test", "dev"] = "test",
     workers: int = 1,
+    overlap: bool = True,
 ) -> Report:
     """Score a bundle that is loaded; see `evaluate`."""
     examples = read_examples(bundle.recipe, overrides, data, split)
     recipe = override(bundle.recipe, overrides)
-    training = training_windows(recipe) if data is None and is_of_series(recipe) else ()
     return evaluate_examples(
-        bundle, examples, recipe.decoding, recipe.evaluation, workers=workers, training=training
+        bundle,
+        examples,
+        recipe.decoding,
+        recipe.evaluation,
+        workers=workers,
+        training=training_windows(recipe) if data is None and is_of_series(recipe) else (),
+        overlap=find_overlap(recipe, examples) if overlap else None,
     )
 
 
@@ -196,11 +204,15 @@ def compare(
     if evaluation.references == "raw":  # else they are known only when a run has normalised them
         rows = [found[path].rows if path in found else unanswered(examples[path]) for path in paths]
         same_examples(list(zip(map(str, paths), rows, strict=True)))
+    notes = []
     for path, recipe in runs.items():
         bundle = load(path, device)
         report = evaluate_examples(bundle, examples[path], recipe.decoding, evaluation, workers=workers)
         found[path] = system_of(str(path), report)
-    return compare_systems([found[path] for path in paths], evaluation, worst)
+        trained_on = find_overlap(recipe, examples[path])
+        if isinstance(trained_on, Overlap) and trained_on.seen:
+            notes.append(f"{path}: {format_overlap(trained_on)}")
+    return compare_systems([found[path] for path in paths], evaluation, worst, notes)
 
 
 def score(

@@ -219,6 +219,9 @@ def evaluate(
     picture_count: Annotated[
         int | None, typer.Option("--picture-count", help="Examples to draw; 4 by default.", min=0)
     ] = None,
+    overlap: Annotated[
+        bool, typer.Option("--overlap/--no-overlap", help="Look whether the examples were trained on.")
+    ] = True,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -239,7 +242,7 @@ def evaluate(
 
     hold_memory()
     bundle = load(run, _device(device), others=others or ())
-    report = evaluate_bundle(bundle, *changes, data=data, split=chosen, workers=workers)
+    report = evaluate_bundle(bundle, *changes, data=data, split=chosen, workers=workers, overlap=overlap)
     data_name = Path(source or files[0]).name if data else split
     name = "-with-".join([data_name, *(Path(other).resolve().name for other in others or ())])
     folder = Path(out) if out else Path(run) / "evaluation" / name

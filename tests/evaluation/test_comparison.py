@@ -127,7 +127,9 @@ def test_windows_that_overlap_are_tested_together():
 
     def p_of(block):
         section = Evaluation(bootstrap_samples=1000)
-        comparison = compare_systems([windows("a", errors[0], block), windows("b", errors[1], block)], section)
+        comparison = compare_systems(
+            [windows("a", errors[0], block), windows("b", errors[1], block)], section
+        )
         return comparison.windows_together, comparison.pairs[0].metrics[0].difference
 
     (alone, found), (together, honest) = p_of(1), p_of(10)
@@ -172,9 +174,10 @@ def test_what_is_said_of_it():
     assert lines[-1].endswith("(Holm 1979) all of the differences can be shown.")
     found = json.loads(json.dumps(comparison_json(comparison)))
     assert found["pairs"][0]["metrics"][0]["verdict"] == "better"
-    assert found["pairs"][0]["most"][0]["other"]["answer"] == better.rows[
-        found["pairs"][0]["most"][0]["number"] - 1
-    ].answer
+    assert (
+        found["pairs"][0]["most"][0]["other"]["answer"]
+        == better.rows[found["pairs"][0]["most"][0]["number"] - 1].answer
+    )
     alone = format_comparison(compare_systems([worse, replace(worse, name="same")], SECTION))
     assert "comparisons at once" not in alone
 
@@ -190,8 +193,12 @@ def test_many_comparisons_are_corrected():
     among = compare_systems([*systems, *[replace(systems[0], name="same")] * 30], SECTION)
     for one, other in zip(alone.pairs[0].metrics, among.pairs[0].metrics, strict=True):
         assert one.difference == other.difference
-        assert one.holm < other.holm == pytest.approx(
-            min(1, 62 * max(one.difference.p_bootstrap, one.difference.p_randomisation)), rel=0.05
+        assert (
+            one.holm
+            < other.holm
+            == pytest.approx(
+                min(1, 62 * max(one.difference.p_bootstrap, one.difference.p_randomisation)), rel=0.05
+            )
         )
     assert "none of them can be shown" in format_comparison(among)
 

@@ -65,7 +65,12 @@ def test_what_has_no_effect_on_written_answers_is_refused(tmp_path):
 def test_lines_that_are_no_answers_are_named(tmp_path):
     path = write(tmp_path / "a.jsonl", ["x", "y", "z"])
     lines = path.read_text("utf-8").splitlines()
-    for wrong in ("no json", "[]", '{"source": "a", "references": [], "answers": ["b"]}', lines[0][:-9] + "[]}"):
+    for wrong in (
+        "no json",
+        "[]",
+        '{"source": "a", "references": [], "answers": ["b"]}',
+        lines[0][:-9] + "[]}",
+    ):
         path.write_text("\n".join([*lines[:1], wrong]) + "\n", "utf-8")
         with pytest.raises(DataError, match=r"a\.jsonl:2: expected an object with `source`, `references`"):
             read_system(path, TEXT)
@@ -110,6 +115,8 @@ def test_a_run_is_compared_with_what_it_wrote_before(series_run, speech_run, tmp
         for one in found.pairs[0].metrics:
             assert (one.difference.value, one.difference.p_randomisation, one.verdict) == (0, 1, "same")
         assert found.pairs[0].most == ()
+        trained_on = [f"{run}: OVERLAP: of the 12 sources 12 (100.0%) are among the 12 training examples; 12"]
+        assert [note[: len(trained_on[0])] for note in found.notes] == trained_on * (run is speech_run)
 
 
 def test_runs_answer_the_same_examples_or_are_refused_before_they_answer(series_run, speech_run):

@@ -224,9 +224,7 @@ def _closing(comparison: Comparison) -> list[str]:
     """Say what many comparisons do to p-values, and what was noted on the way."""
     alpha = 1 - comparison.evaluation.confidence
     lines = list(comparison.notes)
-    found = [
-        (_letter(number), one) for number, pair in enumerate(comparison.pairs) for one in pair.metrics
-    ]
+    found = [(_letter(number), one) for number, pair in enumerate(comparison.pairs) for one in pair.metrics]
     differing = [(letter, one) for letter, one in found if one.verdict != "same"]
     if len(found) > 1 and differing:
         kept = [f"{one.label} of {letter}" for letter, one in differing if one.holm < alpha]

@@ -159,9 +159,7 @@ def _compared(metric: TextMetric, answers: Sequence[str], references: References
             return _ratio(f1s, f"score:{name}-f1|words:unicode-lc|stem:no|refs:best")
 
 
-def _moses_bleu(
-    lowercase: bool, language: str, answers: Sequence[str], references: References
-) -> _Compared:
+def _moses_bleu(lowercase: bool, language: str, answers: Sequence[str], references: References) -> _Compared:
     tokenize = moses_tokenizer(language, lowercase)
     found = _sacrebleu(
         BLEU(lowercase, tokenize="none", force=True),

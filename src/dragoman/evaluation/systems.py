@@ -109,7 +109,9 @@ def scoring_of(paths: Sequence[Path], runs: Mapping[Path, Recipe], overrides: Se
             return evaluation_from(kept, changes)
     found = evaluation_from({}, changes)
     if not found.metrics:
-        raise DataError(f"{paths[0]}: does not say how to score it; say it: 'evaluation.metrics=[bleu, chrf]'")
+        raise DataError(
+            f"{paths[0]}: does not say how to score it; say it: 'evaluation.metrics=[bleu, chrf]'"
+        )
     return found
 
 
