@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dragoman.api import Bundle, check, compare, evaluate, load, score, train
+    from dragoman.api import Bundle, check, compare, evaluate, load, score, train, train_seeds
     from dragoman.errors import (
         BundleError,
         CheckpointError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dragoman.recipe.schema import recipe_schema
     from dragoman.recipe.sections import Recipe
     from dragoman.records import Example, Hypothesis, Prediction
+    from dragoman.training.seeds import Seeds
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ _HOMES = {
     "RecipeError": "dragoman.errors",
     "Report": "dragoman.evaluation.evaluate",
     "Score": "dragoman.evaluation.metrics",
+    "Seeds": "dragoman.training.seeds",
     "Seq2Seq": "dragoman.model.seq2seq",
     "UserError": "dragoman.errors",
     "check": "dragoman.api",
@@ -60,6 +62,7 @@ _HOMES = {
     "recipe_schema": "dragoman.recipe.schema",
     "score": "dragoman.api",
     "train": "dragoman.api",
+    "train_seeds": "dragoman.api",
 }
 
 __all__ = [
@@ -79,6 +82,7 @@ __all__ = [
     "RecipeError",
     "Report",
     "Score",
+    "Seeds",
     "Seq2Seq",
     "UserError",
     "check",
@@ -90,6 +94,7 @@ __all__ = [
     "recipe_schema",
     "score",
     "train",
+    "train_seeds",
 ]
 
 

@@ -37,6 +37,8 @@ from dragoman.recipe.decoding import Forecasting
 from dragoman.recipe.loading import load_recipe, override
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example, Prediction, Value
+from dragoman.training.seeds import Seeds
+from dragoman.training.seeds import train_seeds as train_recipe_of_seeds
 from dragoman.training.train import train as train_recipe
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -117,12 +119,25 @@ def train(recipe: Recipe | str | Path, *overrides: str) -> Bundle:
     CheckpointError for what a person can mend, Interrupted when told to stop, Diverged when the loss stays
     not finite.
     """
+    return _with_verbs(train_recipe(_loaded(recipe, overrides)))
+
+
+def train_seeds(
+    recipe: Recipe | str | Path, *overrides: str, seeds: int, split: Literal["dev", "test"] = "dev"
+) -> Seeds:
+    """Train a recipe with several seeds, its own and those that follow, and say how far scores spread.
+
+    The runs lie in `seed-1`, `seed-2` and so on below its `run`, the scores in seeds.json; stopped and called
+    again it goes on. Raises what `train` does, and UserError where the folder holds a single run.
+    """
+    return train_recipe_of_seeds(_loaded(recipe, overrides), seeds, split)
+
+
+def _loaded(recipe: Recipe | str | Path, overrides: Sequence[str]) -> Recipe:
     if isinstance(recipe, Recipe):
-        loaded = override(recipe, overrides)
-    else:
-        path = Path(recipe)
-        loaded = load_recipe(path / "recipe.yaml" if path.is_dir() else path, overrides)
-    return _with_verbs(train_recipe(loaded))
+        return override(recipe, overrides)
+    path = Path(recipe)
+    return load_recipe(path / RECIPE if path.is_dir() else path, overrides)
 
 
 def load(folder: str | Path, device: Device = "auto", *, others: Sequence[str | Path] = ()) -> Bundle:

@@ -15,20 +15,20 @@ import typer
 
 from dragoman.errors import RecipeError, UserError
 from dragoman.terminal import (
+    drawing,
     inputs_of,
     one_file,
+    print_comparison,
     print_forecasts,
     print_json,
     print_line,
     print_prediction,
+    print_seeds,
     sounds_of,
+    systems_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from dragoman.bundle import Bundle
-    from dragoman.evaluation.evaluate import Report
     from dragoman.recipe.data import Parallel, Table
 
 OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
@@ -101,17 +101,28 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the recipe.")
     ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", help="Train so many times, and say how far scores spread.", min=2)
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="What --seeds scores: dev (the default) or test.")
+    ] = None,
 ) -> None:
     """Train what a recipe says, or continue where it was stopped.
 
         dragoman train recipes/first.yaml model.encoder.layers=4
 
     Ctrl-C saves and says how to continue; a killed run continues from its last checkpoint to the same
-    weights.
+    weights. With --seeds N the recipe is trained with N seeds, in seed-1 to seed-N of its run's folder.
     """
     files, changes = _sorted_words(overrides)
     if files:
         raise RecipeError([f"override {word!r}: expected key=value" for word in files])
+    if seeds is not None:
+        print_seeds(recipe, changes, seeds, _split(split or "dev"))
+        return
+    if split is not None:
+        raise UserError("--split goes with --seeds N: a single training scores nothing at its end but dev")
     from dragoman.api import train as train_recipe
 
     bundle = train_recipe(recipe, *changes)
@@ -233,7 +244,7 @@ def evaluate(
     spectrogram where sources are speech, and forecasts against what came.
     """
     files, changes = _sorted_words(words)
-    draw = _drawing(pictures, picture_format, picture_count)
+    draw = drawing(pictures, picture_format, picture_count)
     chosen = _split(split)
     data = _data(one_file(files), source, target)
     from dragoman.api import evaluate_bundle, load
@@ -278,25 +289,10 @@ def compare(
     `dragoman compare runs/x/evaluation/test runs/y/evaluation/test`.
     """
     files, changes = _sorted_words(words)
-    from dragoman.api import compare as compare_runs
-    from dragoman.evaluation.comparison import comparison_json, format_comparison
-    from dragoman.evaluation.systems import is_system
-
-    systems = [name for name in files if is_system(Path(name))]
-    data = _data(one_file([name for name in files if name not in systems]), source, target)
-    found = compare_runs(
-        systems,
-        *changes,
-        data=data,
-        split=_split(split),
-        worst=worst,
-        device=_device(device),
-        workers=workers,
-    )
-    if as_json:
-        print_json(comparison_json(found))
-    else:
-        print_line(format_comparison(found))
+    systems, others = systems_of(files)
+    data = _data(one_file(others), source, target)
+    chosen, place = _split(split), _device(device)
+    print_comparison(systems, changes, data, chosen, worst, place, workers, as_json=as_json)
 
 
 @app.command()
@@ -349,26 +345,6 @@ def _beam_changes(beam: int | None, nbest: int | None) -> list[str]:
     if nbest is not None:
         changes.append(f"decoding.nbest={nbest}")
     return changes
-
-
-def _drawing(
-    folder: str | None, picture_format: str | None, count: int | None
-) -> Callable[[Bundle, Report], list[Path]] | None:
-    """Say how to draw an evaluation, if that is asked for; what is missing for it is told before the work."""
-    if folder is None:
-        if picture_format is not None or count is not None:
-            raise UserError("--picture-format and --picture-count go with --pictures FOLDER")
-        return None
-    if picture_format not in (None, "png", "svg"):
-        raise UserError(f"--picture-format: expected png or svg, found {picture_format!r}")
-    from dragoman.explanation.evaluation_pictures import draw_evaluation
-    from dragoman.explanation.pictures import check_drawing
-
-    check_drawing()
-    form: Any = picture_format or "png"
-    return lambda bundle, report: draw_evaluation(
-        bundle, report, Path(folder), form, 4 if count is None else count
-    )
 
 
 def _split(name: str) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest
 
-from dragoman.errors import DataError, UserError
+from dragoman.errors import UserError
 from dragoman.evaluation.comparison import SAME, compare_systems, comparison_json, format_comparison
 from dragoman.evaluation.forecasting import statistics_of_errors
 from dragoman.evaluation.metrics import statistics
@@ -16,7 +16,23 @@ from dragoman.evaluation.systems import Answered, System, same_examples
 from dragoman.recipe.metrics import Bleu, Chrf, ErrorRate, Evaluation, ExactMatch
 
 SECTION = Evaluation(bootstrap_samples=200)
-WORDS = "the a big small red green dog cat house tree runs sees likes old new boy girl ball".split()
+WORDS = [
+    "the",
+    "a",
+    "big",
+    "small",
+    "red",
+    "green",
+    "dog",
+    "cat",
+    "house",
+    "runs",
+    "sees",
+    "old",
+    "new",
+    "boy",
+]
+BLEU_AND_CHRF = (Bleu(name="bleu"), Chrf(name="chrf"))
 
 
 def corpus(count, share, seed):
@@ -30,7 +46,7 @@ def corpus(count, share, seed):
     return answers, [" ".join(row) for row in references]
 
 
-def system(name, answers, references, metrics=(Bleu(name="bleu"), Chrf(name="chrf"))):
+def system(name, answers, references, metrics=BLEU_AND_CHRF):
     rows = tuple(
         Answered(f"{number}", f"source {number}", (reference,), answer)
         for number, (answer, reference) in enumerate(zip(answers, references, strict=True), 1)

@@ -74,8 +74,10 @@ def test_lines_that_are_no_answers_are_named(tmp_path):
         path.write_text("\n".join([*lines[:1], wrong]) + "\n", "utf-8")
         with pytest.raises(DataError, match=r"a\.jsonl:2: expected an object with `source`, `references`"):
             read_system(path, TEXT)
-    with pytest.raises(DataError, match=r"nowhere: no such file; evaluate writes it"):
-        read_system(tmp_path / "nowhere", TEXT)
+    with pytest.raises(DataError, match="nowhere: expected a run's folder, or predictions that evaluate"):
+        dragoman.compare([path, tmp_path / "nowhere"], "evaluation.metrics=[chrf]")
+    with pytest.raises(DataError, match="expected a run's folder, or predictions that evaluate wrote"):
+        read_system(tmp_path, TEXT)
 
 
 def test_systems_are_told_from_data(tmp_path):

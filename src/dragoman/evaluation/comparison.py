@@ -132,17 +132,17 @@ def _compared(
     return Compared(ours.label, *scores, one, ours.higher_is_better, verdict, raised)
 
 
-def _pair(first: System, other: System, metrics: tuple[Compared, ...], worst: int) -> Pair:
+def _pair(first: System, other: System, metrics: tuple[Compared, ...], count: int) -> Pair:
     ours_N, theirs_N = first.telling.scores_N(), other.telling.scores_N()
     gains_N = theirs_N - ours_N if first.telling.higher_is_better else ours_N - theirs_N
-    order = np.argsort(-np.abs(gains_N), kind="stable")[:worst]
+    order = np.argsort(-np.abs(gains_N), kind="stable")[:count]
     most = tuple(
         Contrast(number + 1, first.rows[number], other.rows[number], ours_N[number], theirs_N[number])
         for number in map(int, order)
         if gains_N[number]
     )
-    counts = [int(count) for count in ((gains_N > 0).sum(), (gains_N < 0).sum(), (gains_N == 0).sum())]
-    return Pair(other.name, metrics, first.telling.label, *counts, most)
+    better, worse, equal = (int(which.sum()) for which in (gains_N > 0, gains_N < 0, gains_N == 0))
+    return Pair(other.name, metrics, first.telling.label, better, worse, equal, most)
 
 
 def comparison_json(comparison: Comparison) -> dict[str, object]:
@@ -160,8 +160,9 @@ def format_comparison(comparison: Comparison) -> str:
     section = comparison.evaluation
     together = f", {comparison.windows_together} windows together" if comparison.windows_together > 1 else ""
     lines = [
-        f"{comparison.examples:,} examples; differences with intervals of {section.confidence:.0%}; p of the "
-        f"paired bootstrap and of approximate randomisation, {section.bootstrap_samples:,} draws each{together}",
+        f"{comparison.examples:,} examples{together}; differences with intervals of "
+        f"{section.confidence:.0%}; p of the paired bootstrap and of approximate randomisation, "
+        f"{section.bootstrap_samples:,} draws each",
         f"A  {comparison.baseline}",
     ]
     lines += [f"{_letter(number)}  {pair.name}" for number, pair in enumerate(comparison.pairs)]
@@ -170,8 +171,8 @@ def format_comparison(comparison: Comparison) -> str:
         lines += [
             "",
             *_metric_lines(pair, letter),
-            f"examples by {pair.told_by}: {letter} better than A in {pair.better:,}, worse in {pair.worse:,}, "
-            f"as good in {pair.equal:,}",
+            f"examples by {pair.told_by}: {letter} better than A in {pair.better:,}, "
+            f"worse in {pair.worse:,}, as good in {pair.equal:,}",
         ]
         lines += [line for contrast in pair.most for line in _contrast_lines(contrast, pair.told_by, letter)]
     return "\n".join([*lines, *_closing(comparison)])

@@ -61,26 +61,22 @@ def _read(training: Iterable[Example], examples: Sequence[Example]) -> Overlap:
     places: dict[str, list[int]] = {}
     for number, example in enumerate(examples):
         places.setdefault(plain(str(example.source)), []).append(number)
-    exact: dict[str, set[int]] = {
-        "sources": set(),
-        "pairs": set(),
-        "near_sources": set(),
-        "near_pairs": set(),
-    }
+    sources, pairs, near_sources, near_pairs = set(), set(), set(), set()
     trained = 0
-    for trained, given in enumerate(training, 1):
+    for given in training:
+        trained += 1
         source = str(given.source)
         for number in places.get(plain(source), ()):
             example = examples[number]
-            exact["near_sources"].add(number)
+            near_sources.add(number)
             if _share(given.targets, example.targets, near=True):
-                exact["near_pairs"].add(number)
+                near_pairs.add(number)
             if source == example.source:
-                exact["sources"].add(number)
+                sources.add(number)
                 if _share(given.targets, example.targets, near=False):
-                    exact["pairs"].add(number)
-    counts = {name: len(numbers) for name, numbers in exact.items()}
-    return Overlap(len(examples), trained, **counts, seen=frozenset(exact["near_sources"]))
+                    pairs.add(number)
+    counts = (len(numbers) for numbers in (sources, pairs, near_sources, near_pairs))
+    return Overlap(len(examples), trained, *counts, seen=frozenset(near_sources))
 
 
 def _share(targets: Iterable[Value], references: Iterable[Value], *, near: bool) -> bool:
@@ -162,8 +158,8 @@ def format_overlap(found: Overlap | NotKnown) -> str:
         return f"overlap: none of the {found.examples:,} sources is among {looked}"
     near = found.near_sources - found.sources
     more = f" and {near:,} more but for case, spaces and punctuation" if near else ""
+    share, verb = found.sources / found.examples, "is" if found.sources == 1 else "are"
     return (
-        f"OVERLAP: of the {found.examples:,} sources {found.sources:,} "
-        f"({found.sources / found.examples:.1%}) {'is' if found.sources == 1 else 'are'} among {looked}{more}; "
-        f"{found.near_pairs:,} with a reference as target"
+        f"OVERLAP: of the {found.examples:,} sources {found.sources:,} ({share:.1%}) {verb} among "
+        f"{looked}{more}; {found.near_pairs:,} with a reference as target"
     )

@@ -69,9 +69,7 @@ def read_system(path: Path, evaluation: Evaluation) -> System:
     Windows of numbers come with their errors, for the metrics that were counted then. Raises DataError for a
     line that is no answer, and for a metric of numbers whose errors are not there.
     """
-    file = predictions_of(path)
-    if not file.is_file():
-        raise DataError(f"{file}: no such file; evaluate writes it")
+    file = _file_of(path)
     found = [_answered(file, line.number, line.text) for line in read_lines(file)]
     rows = tuple(row for row, _ in found)
     if found[0][1] is None:
@@ -79,9 +77,12 @@ def read_system(path: Path, evaluation: Evaluation) -> System:
     return _system(str(path), rows, _of_windows(file, [errors or {} for _, errors in found], evaluation))
 
 
-def predictions_of(path: Path) -> Path:
+def _file_of(path: Path) -> Path:
     """Return the file of answers that a path stands for."""
-    return path / PREDICTIONS if path.is_dir() else path
+    file = path / PREDICTIONS if path.is_dir() else path
+    if not file.is_file():
+        raise DataError(f"{path}: expected a run's folder, or predictions that evaluate wrote; found neither")
+    return file
 
 
 def is_run(path: Path) -> bool:
@@ -99,8 +100,11 @@ def is_system(path: Path) -> bool:
 def scoring_of(paths: Sequence[Path], runs: Mapping[Path, Recipe], overrides: Sequence[str]) -> Evaluation:
     """Return how to score: as the first system does that says so, changed by overrides.
 
-    Raises DataError where none says so and no metrics are given.
+    Raises DataError where none says so and no metrics are given, or where there is no such system.
     """
+    for path in paths:
+        if path not in runs:
+            _file_of(path)
     changes = [text for text in overrides if text.startswith(_OF_EVALUATION)]
     for path in paths:
         if path in runs:
@@ -135,8 +139,8 @@ def unanswered(examples: Sequence[Example]) -> tuple[Answered, ...]:
 
 
 def _kept_evaluation(path: Path) -> Mapping[str, Any] | None:
-    """Return how answers were scored when they were written, or how the run scores in whose folder they lie."""
-    folder = predictions_of(path).parent
+    """Return how answers were scored when they were written, or else as the run around them scores."""
+    folder = _file_of(path).parent
     try:
         found = json.loads((folder / SCORES).read_text("utf-8"))["evaluation"]
         if "metrics" in found:
