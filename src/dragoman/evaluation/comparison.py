@@ -16,8 +16,7 @@ from dragoman.recipe.metrics import Evaluation
 SAME = "no difference that this test set can show"
 _STRETCH, _FEWEST = 3, 10
 """Windows that overlap are tested in blocks three times as long, where ten such blocks are left: neighbouring
-blocks share steps too, and short ones would take chance for a difference (a nominal 5% is 12% with blocks as
-long as windows overlap, 8% with these)."""
+blocks share steps too, and short ones take chance for a difference (docs/evaluation.md has the numbers)."""
 _LONGEST = 300
 """Characters of a text that the console shows."""
 
