@@ -216,9 +216,9 @@ def drawing(
     if picture_format not in (None, "png", "svg"):
         raise UserError(f"--picture-format: expected png or svg, found {picture_format!r}")
     from dragoman.explanation.evaluation_pictures import draw_evaluation
-    from dragoman.explanation.pictures import checkdrawing
+    from dragoman.explanation.pictures import check_drawing
 
-    checkdrawing()
+    check_drawing()
     form: Any = picture_format or "png"
     return lambda bundle, report: draw_evaluation(
         bundle, report, Path(folder), form, 4 if count is None else count
