@@ -75,8 +75,15 @@ def _read(training: Iterable[Example], examples: Sequence[Example]) -> Overlap:
                 sources.add(number)
                 if _share(given.targets, example.targets, near=False):
                     pairs.add(number)
-    counts = (len(numbers) for numbers in (sources, pairs, near_sources, near_pairs))
-    return Overlap(len(examples), trained, *counts, seen=frozenset(near_sources))
+    return Overlap(
+        len(examples),
+        trained,
+        len(sources),
+        len(pairs),
+        len(near_sources),
+        len(near_pairs),
+        frozenset(near_sources),
+    )
 
 
 def _share(targets: Iterable[Value], references: Iterable[Value], *, near: bool) -> bool:
@@ -120,8 +127,8 @@ def _heard(training: Iterable[Example], examples: Sequence[Example]) -> Overlap:
                     sources.add(number)
                     if _share(given.targets, examples[number].targets, near=False):
                         pairs.add(number)
-    both = len(sources), len(pairs)
-    return Overlap(len(examples), trained, *both, *both, seen=frozenset(sources))
+    heard, told = len(sources), len(pairs)
+    return Overlap(len(examples), trained, heard, told, heard, told, frozenset(sources))
 
 
 def _clips(examples: Iterable[Example]) -> Iterator[tuple[int, Clip]]:
