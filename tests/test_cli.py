@@ -57,7 +57,7 @@ def test_help_teaches_and_answers_at_once():
     code, out, _ = dragoman("--help")
     seconds = time.perf_counter() - start
     assert code == 0
-    for verb in ("demo", "train", "predict", "score", "evaluate", "check", "schema"):
+    for verb in ("demo", "plan", "train", "predict", "score", "evaluate", "check", "schema"):
         assert verb in out
         assert dragoman(verb, "--help")[0] == 0
     assert seconds < 5, "no torch may be imported; test_house holds that exactly"
@@ -244,6 +244,23 @@ def test_a_persons_fault_is_one_message_and_exit_code_2(folder, arguments, hints
     assert "Traceback" not in said
     for hint in hints:
         assert hint in said
+
+
+def test_plan_prints_a_recipe_that_train_trains(folder):
+    code, out, said = dragoman("plan", "pairs.tsv", "training.max_steps=2", folder=folder)
+    assert code == 0, said
+    folder.joinpath("planned.yaml").write_text(out, "utf-8")
+    code, checked, said = dragoman("check", "planned.yaml", folder=folder)
+    assert code == 0, said
+    assert "max_steps: 2" in checked
+    changes = ["training.max_steps=2", "model.encoder.layers=1", "data.cache=cache"]
+    code, _, said = dragoman("train", "pairs.tsv", *changes, folder=folder)
+    assert code == 0, said
+    assert "# Sources are words or forms" in said
+    assert (folder / "runs" / "pairs" / "MANIFEST.json").exists()
+    code, _, said = dragoman("plan", "training.max_steps=2", folder=folder)
+    assert code == 2
+    assert "nothing to look at" in said
 
 
 def test_debug_shows_the_traceback(folder):

@@ -10,20 +10,25 @@ from typing import Literal
 from dragoman import bundle as bundles
 from dragoman.bundle import load_bundle, verify_bundle
 from dragoman.data.corpus import read_corpus
+from dragoman.data.facts import measure
+from dragoman.data.lines import plain_name
 from dragoman.data.prepare import read_split
 from dragoman.data.rejects import Rejects
+from dragoman.data.roles import WORDS
 from dragoman.data.series_entries import examples_to_come, is_of_series, training_windows, windows_of
 from dragoman.decoding.decode import decode
 from dragoman.decoding.ensemble import ensemble
 from dragoman.decoding.score import Scored
 from dragoman.decoding.score import score as score_targets
 from dragoman.decoding.selftest import selftest
-from dragoman.errors import BundleError, UserError
+from dragoman.errors import BundleError, RecipeError, UserError
 from dragoman.evaluation.evaluate import Report
 from dragoman.evaluation.evaluate import evaluate as evaluate_examples
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.decoding import Forecasting
-from dragoman.recipe.loading import load_recipe, override
+from dragoman.recipe.loading import load_recipe, override, recipe_from
+from dragoman.recipe.plan import Plan
+from dragoman.recipe.plan import plan as plan_recipe
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example, Prediction, Value
 from dragoman.training.train import train as train_recipe
@@ -99,19 +104,64 @@ class Bundle(bundles.Bundle):
         return list(decode(self, examples_to_come(recipe, files, steps), recipe.decoding))
 
 
-def train(recipe: Recipe | str | Path, *overrides: str) -> Bundle:
+def train(recipe: Recipe | str | Path | Sequence[str | Path], *overrides: str) -> Bundle:
     """Train what a recipe says, or continue it where it was stopped, and return the bundle that it leaves.
 
-    Takes a recipe, or the path of a recipe file, or of a run's folder. Raises RecipeError, DataError,
-    CheckpointError for what a person can mend, Interrupted when told to stop, Diverged when the loss stays
-    not finite.
+    Takes a recipe, or the path of a recipe file, of a run's folder, or of data: see `plan`, whose recipe is
+    then trained in `runs/<name of the data>`, where `plan.yaml` has its reasons. Raises RecipeError,
+    DataError, CheckpointError for what a person can mend, Interrupted when told to stop, Diverged when the
+    loss stays not finite.
     """
     if isinstance(recipe, Recipe):
-        loaded = override(recipe, overrides)
-    else:
-        path = Path(recipe)
-        loaded = load_recipe(path / "recipe.yaml" if path.is_dir() else path, overrides)
+        return _with_verbs(train_recipe(override(recipe, overrides)))
+    files = [recipe] if isinstance(recipe, str | Path) else list(recipe)
+    if not is_data(files):
+        path = Path(files[0])
+        return _with_verbs(
+            train_recipe(load_recipe(path / "recipe.yaml" if path.is_dir() else path, overrides))
+        )
+    planned = plan(*files, overrides=overrides)
+    loaded = recipe_of(planned, files)
+    _save(planned, Path(loaded.run))
     return _with_verbs(train_recipe(loaded))
+
+
+def is_data(files: Sequence[str | Path]) -> bool:
+    """Tell files of data from a recipe and from a run's folder; a recipe is called .yaml or .yml."""
+    path = Path(files[0])
+    is_recipe = path.suffix in (".yaml", ".yml") or (path / "recipe.yaml").is_file()
+    if is_recipe and len(files) > 1:
+        raise RecipeError(
+            [f"{path} is a recipe, so {files[1]} has no place beside it; changes are written key=value"]
+        )
+    return not is_recipe and path.exists()
+
+
+def plan(*files: str | Path, overrides: Sequence[str] = ()) -> Plan:
+    """Look at data and choose a recipe, with the reason for every choice.
+
+    Takes a table of pairs, two parallel files (the source first), a list of recordings, a file of series, or
+    a folder of such; files called dev and test are found beside those called train, or named too. Raises
+    DataError and UserError for data that are not understood.
+    """
+    found = plan_recipe(measure([str(file) for file in files]))
+    return found.changed(overrides) if overrides else found
+
+
+def recipe_of(planned: Plan, files: Sequence[str | Path]) -> Recipe:
+    """Make the recipe of a plan; its run is called after the data."""
+    path = Path(files[0]).absolute()
+    name = path.name if path.is_dir() else plain_name(path).partition(".")[0]
+    name = path.parent.name if name in WORDS else name
+    return recipe_from({"run": str(Path("runs", name or "data")), **planned.mapping})
+
+
+def _save(planned: Plan, run: Path) -> None:
+    """Leave the reasons in the folder of a run that begins."""
+    path = run / "plan.yaml"
+    if not path.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        path.write_text(planned.text(), "utf-8")
 
 
 def load(folder: str | Path, device: Device = "auto", *, others: Sequence[str | Path] = ()) -> Bundle:

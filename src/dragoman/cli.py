@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragoman.errors import RecipeError, UserError
+from dragoman.errors import UserError
 from dragoman.terminal import (
     inputs_of,
     one_file,
@@ -96,28 +96,57 @@ def demo(
 @app.command()
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe file, or a run's folder to continue.")
+        str, typer.Argument(metavar="RECIPE|DATA", help="A recipe, a run's folder to continue, or data.")
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the recipe.")
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DATA] [KEY=VALUE]...", help="More files of data, changes of the recipe."),
     ] = None,
 ) -> None:
-    """Train what a recipe says, or continue where it was stopped.
+    """Train what a recipe says, or continue where it was stopped; of data, the recipe that `plan` chooses.
 
         dragoman train recipes/first.yaml model.encoder.layers=4
+
+        dragoman train pairs.tsv
 
     Ctrl-C saves and says how to continue; a killed run continues from its last checkpoint to the same
     weights.
     """
-    files, changes = _sorted_words(overrides)
-    if files:
-        raise RecipeError([f"override {word!r}: expected key=value" for word in files])
+    files, changes = _sorted_words(words)
+    files = [recipe, *files]
+    from dragoman.api import is_data, plan
     from dragoman.api import train as train_recipe
 
-    bundle = train_recipe(recipe, *changes)
+    if is_data(files):
+        typer.echo(plan(*files, overrides=changes).text(), err=True)
+    bundle = train_recipe(files, *changes)
     typer.echo(
         f"the bundle is {bundle.folder}; try: echo 'your text' | dragoman predict {bundle.folder}", err=True
     )
+
+
+@app.command()
+def plan(
+    files: Annotated[list[str], typer.Argument(metavar="DATA... [KEY=VALUE]...", help="See below.")],
+) -> None:
+    """Look at data and print the recipe for it, with the reason for every choice; `train DATA` trains it.
+
+        dragoman plan pairs.tsv > recipe.yaml
+
+        dragoman plan train.en train.de
+
+    DATA is a table of pairs (TSV, CSV, JSON lines, Parquet), two parallel files, a list of recordings, a file
+    of series, or a folder of these. Files called dev and test are found beside those called train.
+    """
+    names, changes = _sorted_words(files)
+    if not names:
+        raise UserError("nothing to look at: give a file of data, dragoman plan pairs.tsv")
+    from dragoman.api import plan as plan_files
+    from dragoman.api import recipe_of
+
+    planned = plan_files(*names, overrides=changes)
+    recipe_of(planned, names)  # what cannot be is refused before it is printed
+    print_line(planned.text().rstrip())
 
 
 @app.command()
