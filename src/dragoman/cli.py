@@ -283,25 +283,29 @@ def evaluate(
 
 @app.command()
 def check(
-    subject: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe file or a run's folder.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    subject: Annotated[str, typer.Argument(metavar="RECIPE|RUN|DATA", help="What the doctor looks at.")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[DATA] [KEY=VALUE]...")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Train nothing: no batch is learnt by heart.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Look whether a recipe says what can be, or whether a bundle is whole and still says what it said.
+    """The doctor: what is wrong with a machine, a recipe, its data, a run; what it means, and what mends it.
 
-    For a bundle every file's hash is verified and the stored sample is answered again.
+    Of a recipe or data, a batch is learnt by heart too, for a minute at most. Of a run, every file's hash is
+    verified, the stored sample is answered again, and its log is read. Exit code 2 where there are faults.
     """
-    if Path(subject).is_dir():
-        from dragoman.api import check as check_bundle
+    files, changes = _sorted_words(words)
+    from dragoman.doctor.examination import examine
+    from dragoman.doctor.findings import as_rows, as_text, faults_of
 
-        complaints = check_bundle(subject)
-        if complaints:
-            raise UserError("\n".join(complaints))
-        print_line(f"{subject}: every hash is right, and the stored sample comes out as when it was saved")
-        return
-    from dragoman.recipe.loading import dump_recipe, load_recipe
-
-    print_line(dump_recipe(load_recipe(subject, _sorted_words(overrides)[1])).rstrip())
-    typer.echo(f"{subject}: the recipe is in order; above it is with every default", err=True)
+    findings = examine([subject, *files], changes, quick)
+    for row in as_rows(findings) if as_json else ():
+        print_json(row)
+    if not as_json:
+        print_line(as_text(findings))
+    if faults := faults_of(findings):
+        raise UserError("\n".join(f"{one.section}: {one.found}" for one in faults))
 
 
 @app.command()
