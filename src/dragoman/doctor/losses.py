@@ -82,7 +82,7 @@ def _skipped(log: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     elif skips:
         yield _finding(
             "warning",
-            f"{len(skips)} steps were skipped, a number being not finite, the first after step {skips[0]['step']:,}",
+            f"{len(skips)} steps were skipped, not being finite, the first after step {skips[0]['step']:,}",
             "single batches overflow: nothing was learnt from them",
             f"look at the examples {', '.join(map(str, skips[0].get('first_ids', ())))}; a smaller clip_norm",
         )

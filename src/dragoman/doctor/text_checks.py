@@ -210,8 +210,8 @@ def _ratios(text: Text) -> Iterator[Finding]:
         yield Finding(
             "data",
             "warning" if count > 0.01 * len(lengths) else "note",
-            f"{text.name}: {_rows(count, len(lengths))} are nine times longer or shorter than usual for their "
-            f"source; the worst is row {worst + 1:,}: {source:,} characters and {target:,}",
+            f"{text.name}: {_rows(count, len(lengths))} are nine times longer or shorter than usual for "
+            f"their source; the worst is row {worst + 1:,}: {source:,} characters and {target:,}",
             "such pairs are mostly no translations of each other, and teach to leave out or to invent",
             "leave them out, or look at how the file was aligned",
         )
