@@ -215,11 +215,22 @@ def test_check_finds_a_whole_bundle_right_and_a_damaged_one_wrong(run, tmp_path)
         assert "Traceback" not in said
 
 
-def test_check_prints_a_recipe_with_every_default(folder):
-    code, out, _ = dragoman("check", "tiny.yaml", "training.max_steps=7", folder=folder)
-    assert code == 0
+def test_check_prints_a_recipe_with_every_default_and_what_it_found(folder):
+    code, out, said = dragoman("check", "tiny.yaml", "training.max_steps=7", folder=folder)
+    assert code == 0, said
     assert "max_steps: 7" in out
     assert "label_smoothing" in out
+    assert "learnt by heart" in said
+    assert "0 faults" in said
+
+
+def test_check_exits_with_2_where_data_have_faults(folder):
+    changes = ["data.dev.file=none.tsv", "--quick", "--json"]
+    code, out, said = dragoman("check", "tiny.yaml", *changes, folder=folder)
+    assert code == 2
+    assert "none.tsv" in said
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["severity"] for row in rows if "none.tsv" in row["found"]] == ["fault"]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +261,7 @@ def test_plan_prints_a_recipe_that_train_trains(folder):
     code, out, said = dragoman("plan", "pairs.tsv", "training.max_steps=2", folder=folder)
     assert code == 0, said
     folder.joinpath("planned.yaml").write_text(out, "utf-8")
-    code, checked, said = dragoman("check", "planned.yaml", folder=folder)
+    code, checked, said = dragoman("check", "planned.yaml", "--quick", folder=folder)
     assert code == 0, said
     assert "max_steps: 2" in checked
     changes = ["training.max_steps=2", "model.encoder.layers=1", "data.cache=cache"]

@@ -293,7 +293,8 @@ def check(
     """The doctor: what is wrong with a machine, a recipe, its data, a run; what it means, and what mends it.
 
     Of a recipe or data, a batch is learnt by heart too, for a minute at most. Of a run, every file's hash is
-    verified, the stored sample is answered again, and its log is read. Exit code 2 where there are faults.
+    verified, the stored sample is answered again, and its log is read. A recipe is also printed with every
+    default. Exit code 2 where there are faults.
     """
     files, changes = _sorted_words(words)
     from dragoman.doctor.examination import examine
@@ -303,7 +304,12 @@ def check(
     for row in as_rows(findings) if as_json else ():
         print_json(row)
     if not as_json:
-        print_line(as_text(findings))
+        is_recipe = subject.endswith((".yaml", ".yml"))
+        if is_recipe:
+            from dragoman.recipe.loading import dump_recipe, load_recipe
+
+            print_line(dump_recipe(load_recipe(subject, changes)).rstrip())
+        typer.echo(as_text(findings), err=is_recipe)
     if faults := faults_of(findings):
         raise UserError("\n".join(f"{one.section}: {one.found}" for one in faults))
 

@@ -34,6 +34,7 @@ _LEARNT = 0.1
 """Share of the first loss that is left when a batch is learnt by heart."""
 _SAFE_RATE = 0.001
 _WARMUP = 10
+_PATIENCE = 50
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,16 @@ def learn_by_heart(
         last = _step(model, optimizer, batch, recipe, learning_rate * min(1.0, step / _WARMUP))
         first = last if step == 1 else first
         trial = Trial(first, last, step, False)
-        if trial.is_learnt or not math.isfinite(last):
+        if trial.is_learnt or not math.isfinite(last) or _has_run_away(trial):
             return trial
         if time.monotonic() > deadline:
             return Trial(first, last, step, True)
     return Trial(first, last, _MOST_STEPS, False)
+
+
+def _has_run_away(trial: Trial) -> bool:
+    """Say whether more steps would only show the same: a loss that is higher than it ever began."""
+    return trial.steps >= _PATIENCE and trial.last > 1.5 * max(trial.first, 0.0) + 1
 
 
 def _step(
