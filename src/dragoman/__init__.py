@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dragoman.api import Bundle, check, evaluate, load, score, train
+    from dragoman.api import Bundle, check, evaluate, load, plan, score, train
+    from dragoman.doctor.examination import examine
     from dragoman.errors import (
         BundleError,
         CheckpointError,
@@ -51,8 +52,10 @@ _HOMES = {
     "UserError": "dragoman.errors",
     "check": "dragoman.api",
     "evaluate": "dragoman.api",
+    "examine": "dragoman.doctor.examination",
     "load": "dragoman.api",
     "load_recipe": "dragoman.recipe.loading",
+    "plan": "dragoman.api",
     "recipe_from": "dragoman.recipe.loading",
     "recipe_schema": "dragoman.recipe.schema",
     "score": "dragoman.api",
@@ -79,8 +82,10 @@ __all__ = [
     "UserError",
     "check",
     "evaluate",
+    "examine",
     "load",
     "load_recipe",
+    "plan",
     "recipe_from",
     "recipe_schema",
     "score",

@@ -113,7 +113,8 @@ def test_overrides_change_a_plan_and_take_the_place_of_reasons():
     changed = plan(pairs(WORDS, WORDS, 7_000)).changed(["model.encoder.kind=gru", "training.max_steps=7"])
     assert changed.mapping["training"]["max_steps"] == 7
     assert "heads" not in changed.mapping["model"]["encoder"]
-    assert "training.max_steps" not in changed.reasons
+    assert not {"training.max_steps", "model.encoder"} & changed.reasons.keys()
+    assert "training.average" in changed.reasons
     assert "model.encoder.kind=gru" in changed.text()
     with pytest.raises(RecipeError, match="key=value"):
         plan(pairs(WORDS, WORDS, 7_000)).changed(["steps"])

@@ -43,13 +43,14 @@ class Plan:
         if complaints:
             raise RecipeError(lines_of(complaints))
         keys = [".".join(one.steps) for one in parsed]
-        reasons = {key: why for key, why in self.reasons.items() if not _is_below(key, keys)}
+        reasons = {key: why for key, why in self.reasons.items() if not _is_touched(key, keys)}
         notes = [f"Changed on the command line: {text}" for text in overrides]
         return Plan(mapping, reasons, (*self.notes, *notes))
 
 
-def _is_below(key: str, changed: Iterable[str]) -> bool:
-    return any(key == one or key.startswith(f"{one}.") for one in changed)
+def _is_touched(key: str, changed: Iterable[str]) -> bool:
+    """Say whether a change is of a key, of what holds it, or of what it holds: its reason is gone."""
+    return any(f"{key}.".startswith(f"{one}.") or one.startswith(f"{key}.") for one in changed)
 
 
 def plan(facts: Facts) -> Plan:
