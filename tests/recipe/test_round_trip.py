@@ -99,6 +99,8 @@ SOUND = {
     "max_seconds": [1, 1e6],
     "speeds": [[1.0], [0.9, 1.0, 1.1], [2.0, 1]],
 }
+ALIKE = {"groups": [1], "diversity": [0.0]}
+DIVERSE = {"groups": [2, 3], "diversity": [0.5, 7], "beam": [6, 12]}
 UNMASKED = {
     **{"frequency_masks": [0], "frequency_mask_bins": [27]},
     **{"time_masks": [0], "time_mask_seconds": [1.0], "time_mask_share": [0.2]},
@@ -163,6 +165,8 @@ def road(pick):
 def write_text(pick, found):
     found.kinds |= {"target": TEXT, "metrics": ["bleu", "chrf", "ter", "exact_match", "cer", "wer", "rougeL"]}
     found.never |= {"rollout"}
+    found.chosen |= pick.choice([ALIKE, DIVERSE])
+    found.always |= {"groups", "diversity", "beam"}
     match pick.choice(["attention", "both", "ctc"]):
         case "attention":
             found.kinds |= {"objective": ["cross_entropy"], "decoder": ["gru", "lstm", "rnn", "transformer"]}

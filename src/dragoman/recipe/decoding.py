@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dragoman.recipe.section import Section
+from dragoman.recipe.section import Section, refuse
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
@@ -58,11 +58,23 @@ class Beam(Limits):
     """Weight of the penalty for source steps that nobody looked at (Wu et al. 2016)."""
     ctc_weight: float = Field(0.0, ge=0, lt=1)
     """Share of each score that CTC on the encoder's steps has beside it (Watanabe et al. 2017)."""
+    groups: int = Field(1, ge=1)
+    """Parts of the beam that keep away from each other (Vijayakumar et al. 2018); needs `diversity`."""
+    diversity: float = Field(0.0, ge=0)
+    """What a token costs for each time that an earlier group has chosen it at the same step."""
 
     @model_validator(mode="after")
-    def _nbest(self) -> Self:
+    def _consistent(self) -> Self:
+        wrong = []
         if self.nbest > self.beam:
-            raise ValueError(f"`nbest` {self.nbest} is more than `beam` {self.beam}")
+            wrong.append(f"`nbest` {self.nbest} is more than `beam` {self.beam}")
+        if self.beam % self.groups:
+            wrong.append(f"`beam` {self.beam} cannot be cut into {self.groups} `groups` of one size")
+        if self.groups > 1 and not self.diversity:
+            wrong.append("`groups` has no effect without `diversity`; 0.5 would do")
+        if self.groups == 1 and self.diversity:
+            wrong.append("`diversity` has no effect without `groups`: 2 or more would do")
+        refuse(wrong)
         return self
 
 

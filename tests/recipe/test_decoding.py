@@ -1,0 +1,20 @@
+"""What a recipe can say about decoding, and what it cannot."""
+
+import pytest
+from pydantic import ValidationError
+
+from dragoman.recipe.decoding import Beam
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ({"beam": 5, "groups": 2, "diversity": 1.0}, "`beam` 5 cannot be cut into 2 `groups`"),
+        ({"beam": 6, "groups": 2}, "`groups` has no effect without `diversity`; 0.5 would do"),
+        ({"diversity": 0.5}, "`diversity` has no effect without `groups`: 2 or more would do"),
+        ({"beam": 3, "nbest": 4}, "`nbest` 4 is more than `beam` 3"),
+    ],
+)
+def test_beams_that_cannot_be_are_refused(said, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        Beam(method="beam", **said)
