@@ -62,6 +62,10 @@ Others = Annotated[
 Workers = Annotated[
     int, typer.Option("--workers", help="Processes that answer at the same time, on a CPU.", min=1)
 ]
+Terminology = Annotated[
+    str | None,
+    typer.Option("--terminology", metavar="FILE", help="TSV: source phrase, target phrase, perhaps `never`."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SourceFile = Annotated[str | None, typer.Option("--source", help="File with one source a line.")]
 TargetFiles = Annotated[
@@ -129,6 +133,7 @@ def predict(
     prefix: Annotated[str | None, typer.Option("--prefix", help="What every answer must begin with.")] = None,
     others: Others = None,
     workers: Workers = 1,
+    terminology: Terminology = None,
     horizon: Annotated[
         int | None, typer.Option("--horizon", min=1, help="Steps of a series to forecast.")
     ] = None,
@@ -156,14 +161,18 @@ def predict(
     gc.freeze()  # what is here stays: no need to look through it again and again
     several = nbest is not None
     if bundle.recipe.data.windows is not None:
-        if as_json or prefix is not None or workers != 1:
-            raise UserError("--json, --prefix and --workers have no effect on forecasts of series")
+        if as_json or prefix is not None or workers != 1 or terminology is not None:
+            raise UserError(
+                "--json, --prefix, --workers and --terminology have no effect on forecasts of series"
+            )
         print_forecasts(bundle, files, changes, horizon, chart)
         return
     if horizon is not None or chart is not None:
         raise UserError("--horizon and --chart are for models of series")
     for batch in sounds_of(files) if bundle.recipe.source.kind == "speech" else inputs_of(files):
-        for prediction in bundle.predictions(batch, *changes, prefix=prefix, workers=workers):
+        for prediction in bundle.predictions(
+            batch, *changes, prefix=prefix, workers=workers, terminology=terminology
+        ):
             print_prediction(prediction, as_json, several)
 
 
@@ -209,6 +218,7 @@ def evaluate(
     out: Annotated[str | None, typer.Option("--out", help="Folder for scores and predictions.")] = None,
     others: Others = None,
     workers: Workers = 1,
+    terminology: Terminology = None,
     pictures: Annotated[
         str | None,
         typer.Option("--pictures", metavar="FOLDER", help="Draw learning curve and examples there."),
@@ -241,7 +251,9 @@ def evaluate(
     hold_memory()
     bundle = load(run, _device(device), others=others or ())
     chosen: Any = split
-    report = evaluate_bundle(bundle, *changes, data=data, split=chosen, workers=workers)
+    report = evaluate_bundle(
+        bundle, *changes, data=data, split=chosen, workers=workers, terminology=terminology
+    )
     data_name = Path(source or files[0]).name if data else split
     name = "-with-".join([data_name, *(Path(other).resolve().name for other in others or ())])
     folder = Path(out) if out else Path(run) / "evaluation" / name

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from dragoman.recipe.decoding import Beam
+from dragoman.recipe.decoding import Beam, Phrases, Term
 
 
 @pytest.mark.parametrize(
@@ -12,9 +12,19 @@ from dragoman.recipe.decoding import Beam
         ({"beam": 5, "groups": 2, "diversity": 1.0}, "`beam` 5 cannot be cut into 2 `groups`"),
         ({"beam": 6, "groups": 2}, "`groups` has no effect without `diversity`; 0.5 would do"),
         ({"diversity": 0.5}, "`diversity` has no effect without `groups`: 2 or more would do"),
+        (
+            {"beam": 4, "groups": 2, "diversity": 1.0, "phrases": Phrases(must=("a",))},
+            "`groups` and `phrases` do not go together",
+        ),
         ({"beam": 3, "nbest": 4}, "`nbest` 4 is more than `beam` 3"),
     ],
 )
 def test_beams_that_cannot_be_are_refused(said, complaint):
     with pytest.raises(ValidationError, match=complaint):
         Beam(method="beam", **said)
+
+
+def test_a_term_says_one_thing():
+    for said in ({}, {"must": "a", "never": "b"}):
+        with pytest.raises(ValidationError, match="a term of 'x' needs either `must` or `never`"):
+            Term(source="x", **said)

@@ -167,6 +167,11 @@ def write_text(pick, found):
     found.never |= {"rollout"}
     found.chosen |= pick.choice([ALIKE, DIVERSE])
     found.always |= {"groups", "diversity", "beam"}
+    found.never |= {"phrases"} if found.chosen["groups"] != [1] else set()
+    said, unsaid = pick.sample(["must", "never"], 2)
+    found.always |= {said}
+    found.never |= {f"terms.{unsaid}"}
+    found.chosen[f"terms.{said}"] = TEXTS
     match pick.choice(["attention", "both", "ctc"]):
         case "attention":
             found.kinds |= {"objective": ["cross_entropy"], "decoder": ["gru", "lstm", "rnn", "transformer"]}

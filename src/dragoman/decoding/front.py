@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dragoman.decoding.choosing import Ids, Reals
+from dragoman.decoding.constrained import Followed
 from dragoman.decoding.rules import Rules
 from dragoman.decoding.sampling import Words
 from dragoman.model.contracts import State, rows_of
@@ -45,6 +46,8 @@ class Front:
     log_probs_BT: Reals
     device: torch.device
     reads_BTS: Tensor | None = None
+    followed: Followed | None = None
+    """How far each row is with phrases that it must or must not contain."""
 
     @property
     def rows_per_source(self) -> int:
@@ -83,6 +86,7 @@ class Front:
             tokens_BT=self.tokens_BT[rows_B],
             log_probs_BT=self.log_probs_BT[rows_B],
             reads_BTS=None if self.reads_BTS is None else self.reads_BTS[rows_of(kept, beams)],
+            followed=None if self.followed is None else self.followed.keep(sources, rows_B),
         )
 
     def rest(self, are_done: NDArray[np.bool_]) -> Front:

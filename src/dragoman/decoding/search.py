@@ -30,6 +30,7 @@ from dragoman.decoding.choosing import (
     normalisers,
     top,
 )
+from dragoman.decoding.constrained import Followed, constrained_continuations
 from dragoman.decoding.diverse import diverse_continuations, in_turn
 from dragoman.decoding.front import Front
 from dragoman.decoding.rules import coverage_penalty, length_divisor, rules_for
@@ -57,6 +58,7 @@ def search(
     prefixes: list[list[int]] | None = None,
     keys: list[int] | None = None,
     reads: bool = False,
+    followed: Followed | None = None,
 ) -> list[tuple[Hypothesis, ...]]:
     """Return the hypotheses of each source, best first: finished ones, then those cut at the length limit.
 
@@ -68,6 +70,9 @@ def search(
     A beam in `groups` searches in each of them, and a token costs `diversity` for each time that an earlier
     group has chosen it at this step (Vijayakumar et al. 2018); scores are without that cost. Of the groups'
     best answers come first the best of each, then the next.
+
+    `followed` are phrases that a beam writes, or keeps from writing: what is finished has all that it must
+    have, and nothing contains what it must not.
 
     A beam is done with a source when no live hypothesis, were it to lose nothing on its way to the longest
     length, could beat the worst of the `nbest` best finished; or when `beam` have finished and none that is
@@ -84,7 +89,7 @@ def search(
     """
     if not len(source.lengths_B):
         return []
-    front = _start(model, source, section, prefixes, keys)
+    front = replace(_start(model, source, section, prefixes, keys), followed=followed)
     answers: Answers = [[] for _ in range(len(source.lengths_B) * front.groups)]
     while len(front.sources_N):
         front = _step(model, front, section, reads, answers)
@@ -178,6 +183,10 @@ def _choose(
     logits_BV: Tensor, normaliser_B: Reals, bounds_BX: Bounds | None, front: Front, section: TokenDecoding
 ) -> Choice:
     match section:
+        case Beam() if front.followed is not None:
+            is_last_N = front.rules.longest_N <= front.step + 1
+            given = logits_BV, normaliser_B, front.totals_NK, section.beam, front.followed, is_last_N
+            return constrained_continuations(*given, bounds_BX)
         case Beam() if section.groups > 1:
             return diverse_continuations(logits_BV, normaliser_B, front.totals_NK, section, bounds_BX)
         case Beam() if section.beam > 1:
@@ -194,12 +203,14 @@ def _choose(
 def _append(front: Front, state: State, choice: Choice, reads_B1S: Tensor | None) -> Front:
     """Move what was written to the rows that continue it, and write the chosen tokens there."""
     tokens_BT, log_probs_BT, reads_BTS = front.tokens_BT, front.log_probs_BT, front.reads_BTS
+    followed = front.followed
     if reads_B1S is not None:
         reads_BTS = reads_B1S if reads_BTS is None else torch.cat([reads_BTS, reads_B1S], dim=1)
     if choice.parents_NK is not None:
         rows_B = _rows(choice.parents_NK, front.rows_per_source)
         tokens_BT, log_probs_BT = tokens_BT[rows_B], log_probs_BT[rows_B]
         reads_BTS = None if reads_BTS is None else reads_BTS[front.there(rows_B)]
+        followed = followed and followed.after(rows_B, choice.tokens_NK.reshape(-1))
     return replace(
         front,
         state=state,
@@ -207,6 +218,7 @@ def _append(front: Front, state: State, choice: Choice, reads_B1S: Tensor | None
         tokens_BT=np.concatenate([tokens_BT, choice.tokens_NK.reshape(-1, 1)], axis=1),
         log_probs_BT=np.concatenate([log_probs_BT, choice.log_probs_NK.reshape(-1, 1)], axis=1),
         reads_BTS=reads_BTS,
+        followed=followed,
     )
 
 

@@ -37,6 +37,45 @@ class Limits(Section):
         return self
 
 
+class Term(Section):
+    """What answers must or must not say where a source says something."""
+
+    source: str = Field(min_length=1)
+    """Phrase of the source, matched as whole words; of phrases that overlap the longest counts."""
+    must: str | None = Field(None, min_length=1)
+    """Phrase that the answer must contain."""
+    never: str | None = Field(None, min_length=1)
+    """Phrase that it must not contain."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.must is None) == (self.never is None):
+            raise ValueError(f"a term of {self.source!r} needs either `must` or `never`")
+        return self
+
+
+PhraseOfTarget = Annotated[str, Field(min_length=1)]
+
+
+class Phrases(Section):
+    """Phrases that answers must or must not contain (Hokamp and Liu 2017; Post and Vilar 2018).
+
+    A finished answer keeps to all of them; an answer that is cut at its longest length has none of those that
+    it must not contain.
+    """
+
+    must: tuple[PhraseOfTarget, ...] = ()
+    """What every answer must contain."""
+    never: tuple[PhraseOfTarget, ...] = ()
+    """What no answer may contain."""
+    terms: tuple[Term, ...] = ()
+    """What depends on the source; a file of them: `--terminology FILE`."""
+    whole_words: bool = True
+    """Phrases end where words do; `false` where no spaces stand between words."""
+    ignore_case: bool = False
+    """Find the sources of terms in upper and lower case."""
+
+
 class Greedy(Limits):
     """The most probable token at every step."""
 
@@ -62,6 +101,8 @@ class Beam(Limits):
     """Parts of the beam that keep away from each other (Vijayakumar et al. 2018); needs `diversity`."""
     diversity: float = Field(0.0, ge=0)
     """What a token costs for each time that an earlier group has chosen it at the same step."""
+    phrases: Phrases | None = None
+    """What answers must and must not contain."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -72,6 +113,8 @@ class Beam(Limits):
             wrong.append(f"`beam` {self.beam} cannot be cut into {self.groups} `groups` of one size")
         if self.groups > 1 and not self.diversity:
             wrong.append("`groups` has no effect without `diversity`; 0.5 would do")
+        if self.groups > 1 and self.phrases is not None:
+            wrong.append("`groups` and `phrases` do not go together; leave one of them out")
         if self.groups == 1 and self.diversity:
             wrong.append("`diversity` has no effect without `groups`: 2 or more would do")
         refuse(wrong)
