@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from dragoman.recipe.decoding import Beam, Phrases, Term
+from dragoman.recipe.decoding import Beam, Mbr, Phrases, Term
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,16 @@ def test_a_term_says_one_thing():
     for said in ({}, {"must": "a", "never": "b"}):
         with pytest.raises(ValidationError, match="a term of 'x' needs either `must` or `never`"):
             Term(source="x", **said)
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ({"samples": 4, "candidates": 5}, "`candidates` 5 are more than `samples` 4"),
+        ({"candidates": 0}, "`candidates: 0` leaves no candidate without `beam`"),
+        ({"candidates": 2, "beam": 1, "nbest": 4}, "`nbest` 4 is more than there are candidates, 3"),
+    ],
+)
+def test_candidates_that_cannot_be_are_refused(said, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        Mbr(method="mbr", **said)

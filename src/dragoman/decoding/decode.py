@@ -12,6 +12,7 @@ from dragoman.data.frames import Encoded
 from dragoman.decoding.batches import answering, batches, named, where, windows
 from dragoman.decoding.constrained import Wanted
 from dragoman.decoding.forecast import forecast
+from dragoman.decoding.mbr import most_agreed
 from dragoman.decoding.search import FAILED
 from dragoman.decoding.terminology import Terminology
 from dragoman.decoding.workers import Answering, Answers, Request, answering_requests
@@ -28,6 +29,7 @@ from dragoman.recipe.decoding import (
     Decoding,
     Forecasting,
     Greedy,
+    Mbr,
     Sample,
     TokenDecoding,
 )
@@ -88,7 +90,7 @@ class _Task:
 
     bundle: Bundle
     model: Seq2Seq
-    section: TokenDecoding | CtcDecoding
+    section: TokenDecoding | Mbr | CtcDecoding
     prefix: list[int]
     reads: bool
     workers: int
@@ -104,10 +106,16 @@ class _Task:
                 return self.section.beam
             case Sample():
                 return self.section.samples
+            case Mbr():
+                return max(self.section.samples, self.section.beam)
 
 
 def _task(
-    bundle: Bundle, section: TokenDecoding | CtcDecoding, prefix: Value | None, reads: bool, workers: int
+    bundle: Bundle,
+    section: TokenDecoding | Mbr | CtcDecoding,
+    prefix: Value | None,
+    reads: bool,
+    workers: int,
 ) -> _Task:
     model = _in_precision(bundle, section)
     if isinstance(section, CtcGreedy | CtcBeam):
@@ -199,12 +207,17 @@ def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering)
     for batch, answers in zip(together, answered(requests), strict=True):
         for member, answer in zip(batch, answers, strict=True):
             # At once: workers go on meanwhile.
-            found[places[member]] = (
-                answer
-                if isinstance(answer, DataError)
-                else (answer, tuple(codec.decode(one.tokens) for one in answer))
-            )
+            found[places[member]] = answer if isinstance(answer, DataError) else _with_values(task, answer)
     return found
+
+
+def _with_values(task: _Task, answers: Answers) -> tuple[Answers, tuple[Value, ...]]:
+    """Say what hypotheses stand for, and choose among them where that decides."""
+    texts = [task.bundle.codecs.text.decode(one.tokens) for one in answers]
+    if isinstance(task.section, Mbr) and answers[0] != FAILED:
+        chosen = most_agreed(task.section, answers, texts)
+        return tuple(one for one, _ in chosen), tuple(text for _, text in chosen)
+    return answers, tuple(texts)
 
 
 def _budget(task: _Task, tokens: int) -> int:
@@ -220,7 +233,7 @@ def _prediction(
     task: _Task, number: int, example: Example, answers: Answers, values: tuple[Value, ...]
 ) -> Prediction:
     complaint = None
-    if answers[0] is FAILED:
+    if answers[0] == FAILED:
         complaint = (
             "the model computed no probabilities (not a number, or infinite), or nothing keeps to `phrases`; "
             "its answer is empty"

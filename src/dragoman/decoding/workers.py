@@ -21,8 +21,9 @@ from dragoman.data.batching import padded
 from dragoman.data.frames import Encoded
 from dragoman.decoding.constrained import Wanted, followed_from
 from dragoman.decoding.ctc import ctc_beam, ctc_greedy
+from dragoman.decoding.mbr import drawing, searching
 from dragoman.decoding.phrases import Spelling
-from dragoman.decoding.search import search
+from dragoman.decoding.search import FAILED, search
 from dragoman.errors import DataError, UserError
 from dragoman.model.kernels import hold_memory
 from dragoman.model.seq2seq import Seq2Seq
@@ -32,6 +33,7 @@ from dragoman.recipe.decoding import (
     CtcDecoding,
     CtcGreedy,
     Greedy,
+    Mbr,
     Sample,
     TokenDecoding,
 )
@@ -46,7 +48,7 @@ class Request:
 
     sources: Sequence[Encoded]
     keys: Sequence[int]
-    section: TokenDecoding | CtcDecoding
+    section: TokenDecoding | Mbr | CtcDecoding
     prefix: list[int]
     reads: bool
     wanted: Sequence[Wanted] | None = None
@@ -112,6 +114,8 @@ def answer_request(
 def _answers(model: Seq2Seq, request: Request, spelling: Spelling | None) -> list[Answers]:
     source = padded(request.sources).to(next(model.parameters()).device)
     section = request.section
+    if isinstance(section, Mbr):
+        return _drawn_and_searched(model, request, section)
     if isinstance(section, Greedy | Beam | Sample):
         prefixes = [request.prefix] * len(request.sources)
         followed = None
@@ -128,6 +132,17 @@ def _answers(model: Seq2Seq, request: Request, spelling: Spelling | None) -> lis
             return [(answer,) for answer in ctc_greedy(log_probs_NSV, lengths_N)]
         case CtcBeam():
             return ctc_beam(log_probs_NSV, lengths_N, section.beam, section.nbest)
+
+
+def _drawn_and_searched(model: Seq2Seq, request: Request, section: Mbr) -> list[Answers]:
+    """Return all samples of each source, then the hypotheses of its beam; FAILED alone if either failed."""
+    drawn = _answers(model, replace(request, section=drawing(section)), None)
+    beam = searching(section)
+    if beam is None:
+        return drawn
+    searched = _answers(model, replace(request, section=beam), None)
+    pairs = zip(drawn, searched, strict=True)
+    return [next((one for one in pair if one[0] == FAILED), pair[0] + pair[1]) for pair in pairs]
 
 
 def _mapped(pool: ProcessPoolExecutor, requests: Iterable[Request]) -> Iterator[list[Answers | DataError]]:

@@ -121,18 +121,62 @@ class Beam(Limits):
         return self
 
 
-class Sample(Limits):
-    """Draw tokens from the model's distribution."""
+class Draws(Limits):
+    """How tokens are drawn: `temperature` first, then what is cut off by `epsilon`, `top_k` and `top_p`."""
 
-    method: Literal["sample"]
-    samples: int = Field(1, ge=1)
-    """How many answers to draw for each input."""
     temperature: float = Field(1.0, gt=0)
+    epsilon: float = Field(0.0, ge=0, lt=1)
+    """Draw no token that is less probable than this, but the most probable one (Hewitt et al. 2022)."""
     top_k: int = Field(0, ge=0)
     """Draw only from this many most probable tokens; 0 takes all."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Draw only from the most probable tokens that together reach this probability (Holtzman et al. 2020)."""
     seed: Seed = 1
+
+
+class Sample(Draws):
+    """Draw tokens from the model's distribution."""
+
+    method: Literal["sample"]
+    samples: int = Field(1, ge=1)
+    """How many answers to draw for each input."""
+
+
+Utility = Literal["chrf", "bleu", "cer", "wer", "exact_match"]
+
+
+class Mbr(Draws):
+    """Minimum Bayes risk: the candidate that is best if each of the samples were right in its turn.
+
+    Kumar and Byrne 2004, Eikema and Aziz 2022. The score of an answer is that expectation.
+    """
+
+    method: Literal["mbr"]
+    samples: int = Field(32, ge=2)
+    """How many answers to draw for each input; they stand for the right one."""
+    candidates: int | None = Field(None, ge=0)
+    """How many of them may be the answer, the most probable ones; all by default."""
+    beam: int = Field(0, ge=0)
+    """Width of a beam whose hypotheses may be the answer too."""
+    epsilon: float = Field(0.02, ge=0, lt=1)
+    """Draw no token that is less probable than this, but the most probable one (Hewitt et al. 2022)."""
+    utility: Utility = "chrf"
+    """How good a candidate is against a sample: of sentences as sacreBLEU, or 1 less the error rate."""
+    nbest: int = Field(1, ge=1)
+    """How many answers to give; at most as many as there are candidates."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        drawn = self.samples if self.candidates is None else self.candidates
+        wrong = []
+        if drawn > self.samples:
+            wrong.append(f"`candidates` {drawn} are more than `samples` {self.samples}")
+        if not drawn + self.beam:
+            wrong.append("`candidates: 0` leaves no candidate without `beam`")
+        elif self.nbest > drawn + self.beam:
+            wrong.append(f"`nbest` {self.nbest} is more than there are candidates, {drawn + self.beam}")
+        refuse(wrong)
+        return self
 
 
 class Ctc(Section):
@@ -186,5 +230,5 @@ TokenDecoding = Greedy | Beam | Sample
 """Ways of writing tokens one after the other."""
 CtcDecoding = CtcGreedy | CtcBeam
 Decoding = Annotated[
-    Greedy | Beam | Sample | CtcGreedy | CtcBeam | Forecasting, Field(discriminator="method")
+    Greedy | Beam | Sample | Mbr | CtcGreedy | CtcBeam | Forecasting, Field(discriminator="method")
 ]
