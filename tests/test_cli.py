@@ -57,7 +57,7 @@ def test_help_teaches_and_answers_at_once():
     code, out, _ = dragoman("--help")
     seconds = time.perf_counter() - start
     assert code == 0
-    for verb in ("demo", "train", "predict", "score", "evaluate", "check", "schema"):
+    for verb in ("demo", "train", "predict", "score", "evaluate", "compare", "check", "schema"):
         assert verb in out
         assert dragoman(verb, "--help")[0] == 0
     assert seconds < 5, "no torch may be imported; test_house holds that exactly"
@@ -181,6 +181,42 @@ def test_evaluate_writes_scores_with_intervals_and_predictions(run, folder):
     assert "50.0" in out
 
 
+def test_evaluate_says_what_was_trained_on_and_can_leave_it_out(run, tmp_path):
+    code, out, _ = dragoman("evaluate", run, "--out", tmp_path)
+    assert code == 0
+    assert "OVERLAP: of the 12 sources 12 (100.0%) are among the 240 training examples; 12 with" in out
+    code, out, _ = dragoman("evaluate", run, "--out", tmp_path, "--no-overlap")
+    assert code == 0
+    assert "overlap" not in out.lower()
+    assert "overlap" not in json.loads((tmp_path / "scores.json").read_text("utf-8"))
+
+
+def test_compare_takes_runs_predictions_and_data(run, folder, tmp_path):
+    for name, beam in (("wide", 3), ("greedy", 1)):
+        assert dragoman("evaluate", run, "--out", tmp_path / name, f"decoding.beam={beam}")[0] == 0
+    written = (tmp_path / "wide", tmp_path / "greedy" / "predictions.jsonl")
+    code, out, said = dragoman("compare", *written, "--worst", 1)
+    assert code == 0, said
+    lines = out.splitlines()
+    assert lines[1:3] == [f"A  {written[0]}", f"B  {written[1]}"]
+    assert [line.split()[0] for line in lines[4:6]] == ["exact_match", "cer"]
+    code, out, said = dragoman("compare", run, run, folder / "dev.tsv", "decoding.method=greedy", "--json")
+    assert code == 0, said
+    found = json.loads(out)
+    assert found["examples"] == 12
+    assert [one["verdict"] for one in found["pairs"][0]["metrics"]] == ["same", "same"]
+
+
+def test_train_with_seeds_says_how_far_scores_spread(folder):
+    changes = ("run=runs/seeds", "training.max_steps=2")
+    code, out, said = dragoman("train", "tiny.yaml", *changes, "--seeds", 2, "--split", "test", folder=folder)
+    assert code == 0, said
+    assert out.startswith("2 seeds (1, 2) on test, 12 examples: mean")
+    assert "±" in out
+    assert "seed 2 (2 of 2)" in said
+    assert json.loads((folder / "runs/seeds/seeds.json").read_text("utf-8"))["split"] == "test"
+
+
 def test_runs_of_one_vocabulary_answer_together(run, folder):
     other = folder / "runs" / "other"
     changes = [f"run={other}", "seed=2", "model.encoder.kind=lstm", "training.max_steps=40"]
@@ -251,6 +287,12 @@ def test_check_prints_a_recipe_with_every_default(folder):
         (["evaluate", "runs/tiny", "--source", "pairs.tsv"], ["--target"]),
         (["evaluate", "runs/tiny", "--picture-count", "2"], ["--picture-count", "--pictures FOLDER"]),
         (["evaluate", "runs/tiny", "--pictures", "p", "--picture-format", "gif"], ["png or svg", "gif"]),
+        (["compare", "runs/tiny"], ["two systems or more"]),
+        (["compare", "runs/tiny", "runs/tinny"], ["runs/tinny", "found neither"]),
+        (["compare", "runs/tiny", "runs/tiny", "dev.tsv", "pairs.tsv"], ["expected one file", "pairs.tsv"]),
+        (["train", "tiny.yaml", "--split", "dev"], ["--split", "--seeds"]),
+        (["train", "tiny.yaml", "--seeds", "2", "--split", "tset"], ["--split", "tset"]),
+        (["train", "runs/tiny", "--seeds", "2"], ["holds a single run already", "run="]),
         (["tarin", "tiny.yaml"], ["tarin"]),
     ],
 )

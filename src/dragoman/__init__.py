@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dragoman.api import Bundle, check, evaluate, load, score, train
+    from dragoman.api import Bundle, check, compare, evaluate, load, score, train, train_seeds
     from dragoman.errors import (
         BundleError,
         CheckpointError,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         RecipeError,
         UserError,
     )
+    from dragoman.evaluation.comparison import Comparison
     from dragoman.evaluation.evaluate import Report
     from dragoman.evaluation.metrics import Score
     from dragoman.model.seq2seq import Seq2Seq
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from dragoman.recipe.schema import recipe_schema
     from dragoman.recipe.sections import Recipe
     from dragoman.records import Example, Hypothesis, Prediction
+    from dragoman.training.seeds import Seeds
 
 __version__ = "0.1.0"
 
@@ -35,6 +37,7 @@ _HOMES = {
     "Bundle": "dragoman.api",
     "BundleError": "dragoman.errors",
     "CheckpointError": "dragoman.errors",
+    "Comparison": "dragoman.evaluation.comparison",
     "DataError": "dragoman.errors",
     "Diverged": "dragoman.errors",
     "DragomanError": "dragoman.errors",
@@ -47,9 +50,11 @@ _HOMES = {
     "RecipeError": "dragoman.errors",
     "Report": "dragoman.evaluation.evaluate",
     "Score": "dragoman.evaluation.metrics",
+    "Seeds": "dragoman.training.seeds",
     "Seq2Seq": "dragoman.model.seq2seq",
     "UserError": "dragoman.errors",
     "check": "dragoman.api",
+    "compare": "dragoman.api",
     "evaluate": "dragoman.api",
     "load": "dragoman.api",
     "load_recipe": "dragoman.recipe.loading",
@@ -57,12 +62,14 @@ _HOMES = {
     "recipe_schema": "dragoman.recipe.schema",
     "score": "dragoman.api",
     "train": "dragoman.api",
+    "train_seeds": "dragoman.api",
 }
 
 __all__ = [
     "Bundle",
     "BundleError",
     "CheckpointError",
+    "Comparison",
     "DataError",
     "Diverged",
     "DragomanError",
@@ -75,9 +82,11 @@ __all__ = [
     "RecipeError",
     "Report",
     "Score",
+    "Seeds",
     "Seq2Seq",
     "UserError",
     "check",
+    "compare",
     "evaluate",
     "load",
     "load_recipe",
@@ -85,6 +94,7 @@ __all__ = [
     "recipe_schema",
     "score",
     "train",
+    "train_seeds",
 ]
 
 

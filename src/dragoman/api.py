@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from dragoman import bundle as bundles
-from dragoman.bundle import load_bundle, verify_bundle
+from dragoman.bundle import RECIPE, load_bundle, verify_bundle
 from dragoman.data.corpus import read_corpus
 from dragoman.data.prepare import read_split
 from dragoman.data.rejects import Rejects
@@ -20,13 +20,26 @@ from dragoman.decoding.score import score as score_targets
 from dragoman.decoding.selftest import selftest
 from dragoman.decoding.terminology import with_terms
 from dragoman.errors import BundleError, UserError
+from dragoman.evaluation.comparison import Comparison, compare_systems
 from dragoman.evaluation.evaluate import Report
 from dragoman.evaluation.evaluate import evaluate as evaluate_examples
+from dragoman.evaluation.overlap import Overlap, find_overlap, format_overlap
+from dragoman.evaluation.systems import (
+    is_run,
+    read_system,
+    refuse_without_effect,
+    same_examples,
+    scoring_of,
+    system_of,
+    unanswered,
+)
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.decoding import Forecasting
 from dragoman.recipe.loading import load_recipe, override
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example, Prediction, Value
+from dragoman.training.seeds import Seeds
+from dragoman.training.seeds import train_seeds as train_recipe_of_seeds
 from dragoman.training.train import train as train_recipe
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -114,12 +127,25 @@ def train(recipe: Recipe | str | Path, *overrides: str) -> Bundle:
     CheckpointError for what a person can mend, Interrupted when told to stop, Diverged when the loss stays
     not finite.
     """
+    return _with_verbs(train_recipe(_loaded(recipe, overrides)))
+
+
+def train_seeds(
+    recipe: Recipe | str | Path, *overrides: str, seeds: int, split: Literal["dev", "test"] = "dev"
+) -> Seeds:
+    """Train a recipe with several seeds, its own and those that follow, and say how far scores spread.
+
+    The runs lie in `seed-1`, `seed-2` and so on below its `run`, the scores in seeds.json; stopped and called
+    again it goes on. Raises what `train` does, and UserError where the folder holds a single run.
+    """
+    return train_recipe_of_seeds(_loaded(recipe, overrides), seeds, split)
+
+
+def _loaded(recipe: Recipe | str | Path, overrides: Sequence[str]) -> Recipe:
     if isinstance(recipe, Recipe):
-        loaded = override(recipe, overrides)
-    else:
-        path = Path(recipe)
-        loaded = load_recipe(path / "recipe.yaml" if path.is_dir() else path, overrides)
-    return _with_verbs(train_recipe(loaded))
+        return override(recipe, overrides)
+    path = Path(recipe)
+    return load_recipe(path / RECIPE if path.is_dir() else path, overrides)
 
 
 def load(folder: str | Path, device: Device = "auto", *, others: Sequence[str | Path] = ()) -> Bundle:
@@ -139,17 +165,29 @@ def evaluate(
     device: Device = "auto",
     others: Sequence[str | Path] = (),
     workers: int = 1,
+<<<<<<< HEAD
     terminology: str | Path | None = None,
+=======
+    overlap: bool = True,
+>>>>>>> d77dca5b18953b027f89bb8d2ce18f9ca7ffaccf
 ) -> Report:
     """Score a bundle (with `others`: see `load`) on given data, or on the test or dev set of its recipe.
 
     Paths of `data` are relative to the current directory, those of the recipe to its `data.folder`.
+<<<<<<< HEAD
     `workers` and `terminology`: see `Bundle.predict`.
     """
     loaded = load(folder, device, others=others)
     return evaluate_bundle(
         loaded, *overrides, data=data, split=split, workers=workers, terminology=terminology
     )
+=======
+    `workers`: see `Bundle.predict`. With `overlap` the training data are read once to see whether what is
+    scored is among them; of `others` those of the first bundle.
+    """
+    bundle = load(folder, device, others=others)
+    return evaluate_bundle(bundle, *overrides, data=data, split=split, workers=workers, overlap=overlap)
+>>>>>>> d77dca5b18953b027f89bb8d2ce18f9ca7ffaccf
 
 
 def evaluate_bundle(
@@ -158,16 +196,70 @@ def evaluate_bundle(
     data: Parallel | Table | None = None,
     split: Literal["test", "dev"] = "test",
     workers: int = 1,
+<<<<<<< HEAD
     terminology: str | Path | None = None,
+=======
+    overlap: bool = True,
+>>>>>>> d77dca5b18953b027f89bb8d2ce18f9ca7ffaccf
 ) -> Report:
     """Score a bundle that is loaded; see `evaluate`."""
     examples = read_examples(bundle.recipe, overrides, data, split)
     recipe = override(bundle.recipe, overrides)
+<<<<<<< HEAD
     decoding = with_terms(recipe.decoding, terminology)
     training = training_windows(recipe) if data is None and is_of_series(recipe) else ()
     return evaluate_examples(
         bundle, examples, decoding, recipe.evaluation, workers=workers, training=training
+=======
+    return evaluate_examples(
+        bundle,
+        examples,
+        recipe.decoding,
+        recipe.evaluation,
+        workers=workers,
+        training=training_windows(recipe) if data is None and is_of_series(recipe) else (),
+        overlap=find_overlap(recipe, examples) if overlap else None,
+>>>>>>> d77dca5b18953b027f89bb8d2ce18f9ca7ffaccf
     )
+
+
+def compare(
+    systems: Sequence[str | Path],
+    *overrides: str,
+    data: Parallel | Table | None = None,
+    split: Literal["test", "dev"] = "test",
+    worst: int = 5,
+    device: Device = "auto",
+    workers: int = 1,
+) -> Comparison:
+    """Test whether systems differ from the first of them, by every metric, on the same examples.
+
+    A system is the folder of a run, which answers now, or what `evaluate` wrote: a folder or its
+    predictions.jsonl. Runs take the test or dev set of their own recipes where no `data` are given. The
+    metrics are those of the first system. `worst` examples of each pair are kept: those that differ most.
+    Raises UserError where systems answered different examples.
+    """
+    paths = [Path(system) for system in systems]
+    if len(paths) < 2:
+        raise UserError("expected two systems or more: folders of runs, or predictions that evaluate wrote")
+    runs = {path: override(load_recipe(path / RECIPE), overrides) for path in paths if is_run(path)}
+    if not runs:
+        refuse_without_effect(overrides, data is not None)
+    evaluation = scoring_of(paths, runs, overrides)
+    examples = {path: read_examples(recipe, (), data, split) for path, recipe in runs.items()}
+    found = {path: read_system(path, evaluation) for path in paths if path not in runs}
+    if evaluation.references == "raw":  # else they are known only when a run has normalised them
+        rows = [found[path].rows if path in found else unanswered(examples[path]) for path in paths]
+        same_examples(list(zip(map(str, paths), rows, strict=True)))
+    notes = []
+    for path, recipe in runs.items():
+        bundle = load(path, device)
+        report = evaluate_examples(bundle, examples[path], recipe.decoding, evaluation, workers=workers)
+        found[path] = system_of(str(path), report)
+        trained_on = find_overlap(recipe, examples[path])
+        if isinstance(trained_on, Overlap) and trained_on.seen:
+            notes.append(f"{path}: {format_overlap(trained_on)}")
+    return compare_systems([found[path] for path in paths], evaluation, worst, notes)
 
 
 def score(

@@ -15,20 +15,20 @@ import typer
 
 from dragoman.errors import RecipeError, UserError
 from dragoman.terminal import (
+    drawing,
     inputs_of,
     one_file,
+    print_comparison,
     print_forecasts,
     print_json,
     print_line,
     print_prediction,
+    print_seeds,
     sounds_of,
+    systems_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from dragoman.bundle import Bundle
-    from dragoman.evaluation.evaluate import Report
     from dragoman.recipe.data import Parallel, Table
 
 OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
@@ -105,17 +105,28 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the recipe.")
     ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", help="Train so many times, and say how far scores spread.", min=2)
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="What --seeds scores: dev (the default) or test.")
+    ] = None,
 ) -> None:
     """Train what a recipe says, or continue where it was stopped.
 
         dragoman train recipes/first.yaml model.encoder.layers=4
 
     Ctrl-C saves and says how to continue; a killed run continues from its last checkpoint to the same
-    weights.
+    weights. With --seeds N the recipe is trained with N seeds, in seed-1 to seed-N of its run's folder.
     """
     files, changes = _sorted_words(overrides)
     if files:
         raise RecipeError([f"override {word!r}: expected key=value" for word in files])
+    if seeds is not None:
+        print_seeds(recipe, changes, seeds, _split(split or "dev"))
+        return
+    if split is not None:
+        raise UserError("--split goes with --seeds N: a single training scores nothing at its end but dev")
     from dragoman.api import train as train_recipe
 
     bundle = train_recipe(recipe, *changes)
@@ -229,6 +240,9 @@ def evaluate(
     picture_count: Annotated[
         int | None, typer.Option("--picture-count", help="Examples to draw; 4 by default.", min=0)
     ] = None,
+    overlap: Annotated[
+        bool, typer.Option("--overlap/--no-overlap", help="Look whether the examples were trained on.")
+    ] = True,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -240,9 +254,8 @@ def evaluate(
     spectrogram where sources are speech, and forecasts against what came.
     """
     files, changes = _sorted_words(words)
-    draw = _drawing(pictures, picture_format, picture_count)
-    if split not in ("test", "dev"):
-        raise UserError(f"--split: expected test or dev, found {split!r}")
+    draw = drawing(pictures, picture_format, picture_count)
+    chosen = _split(split)
     data = _data(one_file(files), source, target)
     from dragoman.api import evaluate_bundle, load
     from dragoman.evaluation.evaluate import format_scores, write_report
@@ -250,10 +263,14 @@ def evaluate(
 
     hold_memory()
     bundle = load(run, _device(device), others=others or ())
+<<<<<<< HEAD
     chosen: Any = split
     report = evaluate_bundle(
         bundle, *changes, data=data, split=chosen, workers=workers, terminology=terminology
     )
+=======
+    report = evaluate_bundle(bundle, *changes, data=data, split=chosen, workers=workers, overlap=overlap)
+>>>>>>> d77dca5b18953b027f89bb8d2ce18f9ca7ffaccf
     data_name = Path(source or files[0]).name if data else split
     name = "-with-".join([data_name, *(Path(other).resolve().name for other in others or ())])
     folder = Path(out) if out else Path(run) / "evaluation" / name
@@ -262,6 +279,37 @@ def evaluate(
     typer.echo(f"scores and predictions: {folder}", err=True)
     if draw is not None:
         typer.echo("pictures: " + ", ".join(map(str, draw(bundle, report))), err=True)
+
+
+@app.command()
+def compare(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B [PAIRS] [KEY=VALUE]...",
+            help="Folders of runs or predictions that evaluate wrote, the baseline first; perhaps data.",
+        ),
+    ],
+    source: SourceFile = None,
+    target: TargetFiles = None,
+    split: Annotated[str, typer.Option("--split", help="Which set of the recipes: test or dev.")] = "test",
+    worst: Annotated[int, typer.Option("--worst", help="Examples to show that differ most.", min=0)] = 5,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> None:
+    """Say whether one system is better than another, or the test set cannot tell: paired tests, every metric.
+
+        dragoman compare runs/x runs/y --source test.en --target test.de
+
+    Systems are runs, which answer the same examples now, or what evaluate wrote, which needs no model:
+    `dragoman compare runs/x/evaluation/test runs/y/evaluation/test`.
+    """
+    files, changes = _sorted_words(words)
+    systems, others = systems_of(files)
+    data = _data(one_file(others), source, target)
+    chosen, place = _split(split), _device(device)
+    print_comparison(systems, changes, data, chosen, worst, place, workers, as_json=as_json)
 
 
 @app.command()
@@ -316,24 +364,11 @@ def _beam_changes(beam: int | None, nbest: int | None) -> list[str]:
     return changes
 
 
-def _drawing(
-    folder: str | None, picture_format: str | None, count: int | None
-) -> Callable[[Bundle, Report], list[Path]] | None:
-    """Say how to draw an evaluation, if that is asked for; what is missing for it is told before the work."""
-    if folder is None:
-        if picture_format is not None or count is not None:
-            raise UserError("--picture-format and --picture-count go with --pictures FOLDER")
-        return None
-    if picture_format not in (None, "png", "svg"):
-        raise UserError(f"--picture-format: expected png or svg, found {picture_format!r}")
-    from dragoman.explanation.evaluation_pictures import draw_evaluation
-    from dragoman.explanation.pictures import check_drawing
-
-    check_drawing()
-    form: Any = picture_format or "png"
-    return lambda bundle, report: draw_evaluation(
-        bundle, report, Path(folder), form, 4 if count is None else count
-    )
+def _split(name: str) -> Any:
+    """Check the name of a set of examples."""
+    if name not in ("test", "dev"):
+        raise UserError(f"--split: expected test or dev, found {name!r}")
+    return name
 
 
 def _device(name: str) -> Any:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from dragoman.errors import DataError, UserError
 
 if TYPE_CHECKING:
-    from dragoman.api import Bundle
+    from dragoman.api import Bundle, Device
+    from dragoman.evaluation.evaluate import Report
+    from dragoman.recipe.data import Parallel, Table
     from dragoman.records import Example, Prediction, Value
 
 
@@ -161,3 +163,63 @@ def print_forecasts(
         first = series_of(found[0].example.source)
         fan_chart(Path(chart), first, None, points[0].values, quantiles[0] if quantiles else {})
         typer.echo(f"chart: {chart}", err=True)
+
+
+def print_seeds(recipe: str, changes: Sequence[str], seeds: int, split: Literal["dev", "test"]) -> None:
+    """Train a recipe with several seeds and print how far its scores spread."""
+    from dragoman.api import train_seeds
+    from dragoman.training.seeds import SEEDS, format_seeds
+
+    found = train_seeds(recipe, *changes, seeds=seeds, split=split)
+    print_line(format_seeds(found))
+    typer.echo(f"scores: {Path(found.runs[0]).parent / SEEDS}", err=True)
+
+
+def systems_of(files: list[str]) -> tuple[list[str], list[str]]:
+    """Tell what can be compared from files of examples."""
+    from dragoman.evaluation.systems import is_system
+
+    systems = [name for name in files if is_system(Path(name))]
+    return systems, [name for name in files if name not in systems]
+
+
+def print_comparison(
+    systems: list[str],
+    changes: Sequence[str],
+    data: Parallel | Table | None,
+    split: Literal["test", "dev"],
+    worst: int,
+    device: Device,
+    workers: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Compare systems and print what is found."""
+    from dragoman.api import compare
+    from dragoman.evaluation.comparison import comparison_json, format_comparison
+
+    found = compare(systems, *changes, data=data, split=split, worst=worst, device=device, workers=workers)
+    if as_json:
+        print_json(comparison_json(found))
+    else:
+        print_line(format_comparison(found))
+
+
+def drawing(
+    folder: str | None, picture_format: str | None, count: int | None
+) -> Callable[[Bundle, Report], list[Path]] | None:
+    """Say how to draw an evaluation, if that is asked for; what is missing for it is told before the work."""
+    if folder is None:
+        if picture_format is not None or count is not None:
+            raise UserError("--picture-format and --picture-count go with --pictures FOLDER")
+        return None
+    if picture_format not in (None, "png", "svg"):
+        raise UserError(f"--picture-format: expected png or svg, found {picture_format!r}")
+    from dragoman.explanation.evaluation_pictures import draw_evaluation
+    from dragoman.explanation.pictures import check_drawing
+
+    check_drawing()
+    form: Any = picture_format or "png"
+    return lambda bundle, report: draw_evaluation(
+        bundle, report, Path(folder), form, 4 if count is None else count
+    )

@@ -16,7 +16,7 @@ from dragoman.recipe.series import Numbers
 from dragoman.records import Recording, Series
 
 nan = np.nan
-SCALES = ("none", "global", "series", "window")
+SCALES = ("none", "global", "series", "window", "level")
 every_scale = pytest.mark.parametrize("scale", SCALES)
 
 
@@ -171,6 +171,51 @@ def test_a_variable_that_a_window_lacks_has_the_scale_of_all():
     assert scale.centre[1] == codec.statistics.whole.centre[1]
     assert scale.deviation[1] == codec.statistics.whole.deviation[1]
     assert (codec.encode(given_).values[:, [1, 3]] == [0, 1]).all()
+
+
+@every_scale
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(values=arrays(np.float64, (9, 2), elements=st.floats(1e-3, 1e6)))
+def test_logarithms_come_back(scale, values):
+    whole = Series(values, ("a", "b"), "s")
+    codec = learn(whole, side="target", scale=scale, transform="log")
+    source, target = replace(whole, values=values[:6]), replace(whole, values=values[6:])
+    frames = codec.encode(target, source=source)
+    np.testing.assert_allclose(codec.decode(frames.values, source).values, target.values, rtol=2e-5)
+    again = codec_from_json(written_json(codec))
+    np.testing.assert_array_equal(again.encode(target, source=source).values, frames.values)
+
+
+def written_json(codec):
+    section, statistics = codec.section.model_dump(mode="json"), codec.statistics.to_json()
+    return json.loads(json.dumps({"codec": section, "side": codec.side, "statistics": statistics}))
+
+
+def test_logarithms_are_scaled_by_those_of_training():
+    given_ = replace(series(), values=np.exp(series().values / 50))
+    plain, log = learn(series(), scale="level"), learn(given_, scale="level", transform="log")
+    np.testing.assert_allclose(log.encode(given_).values, plain.encode(series()).values, atol=1e-4)
+    middle = np.exp(series().values.mean(0) / 50)
+    np.testing.assert_allclose(log.statistics.whole.middle, middle)
+
+
+def test_a_level_is_the_mean_of_the_window_in_deviations_of_all():
+    codec, window = learn(series(200), scale="level"), series(10, seed=3)
+    expected = (window.values - window.values.mean(0)) / codec.statistics.whole.deviation
+    np.testing.assert_allclose(codec.encode(window).values, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [0.0, -2.5])
+def test_what_has_no_logarithm_is_refused_where_it_stands(wrong):
+    codec, given_ = learn(transform="log"), series()
+    given_.values[4, 1] = wrong
+    with pytest.raises(DataError, match=rf"step 5 .*'b': `transform: log` needs .* found {wrong:g};"):
+        codec.encode(given_)
+
+
+def test_an_endless_answer_is_the_largest_number():
+    codec = learn(side="target", scale="none", transform="log")
+    assert np.isfinite(codec.decode(np.full((2, 2), 1e4, np.float32), series()).values).all()
 
 
 def test_what_is_missing_is_stated():

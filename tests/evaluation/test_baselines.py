@@ -118,3 +118,20 @@ def test_without_windows_there_is_nothing_to_fit():
     learner.hear("1 2 3")
     with pytest.raises(DataError, match="no training window to fit"):
         fit_baselines(learner.learnt(), [], 6, None)
+
+
+def test_logarithms_are_forecast_as_logarithms_are():
+    numbers = np.random.default_rng(3)
+    values = np.exp(numbers.standard_normal((60, 1)) / 3)
+    found = {}
+    for transform, taken in (("log", values), ("none", np.log(values))):
+        whole = Series(taken, ("value",), "s")
+        learner = NumbersLearner(Numbers(kind="numbers", scale="level", transform=transform), "target")
+        learner.hear(whole)
+        windows = [
+            (Series(taken[at : at + 6], ("value",), "s"), Series(taken[at + 6 : at + 8], ("value",), "s"))
+            for at in range(50)
+        ]
+        fitted = fit_baselines(learner.learnt(), windows, 2, None)
+        found[transform] = fitted.forecasts([source for source, _ in windows])["DLinear"]
+    np.testing.assert_allclose(np.log(found["log"]), found["none"], rtol=1e-6)

@@ -65,10 +65,10 @@ def test_sacrebleu_metrics_equal_its_public_functions(given, sacre):
 def test_each_resample_is_what_sacrebleu_says_of_the_drawn_sentences():
     """The draw of two thirds of the sentences, as one corpus, scores what their summed statistics score."""
     for given, sacre in SACREBLEU:
-        found = metrics._statistics(section(given), ANSWERS, REFERENCES)
+        found = metrics.statistics(section(given), ANSWERS, REFERENCES)
         drawn = [0, 0, 3, 1]
         direct = sacre.corpus_score([ANSWERS[n] for n in drawn], padded([REFERENCES[n] for n in drawn]))
-        assert found.score(found.sentences[drawn].sum(axis=0)) == pytest.approx(direct.score, rel=1e-12)
+        assert found.score(found.rows_NF[drawn].sum(axis=0)) == pytest.approx(direct.score, rel=1e-12)
 
 
 def test_bleu_by_hand():

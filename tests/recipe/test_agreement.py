@@ -278,6 +278,13 @@ SPOKEN = {"data": {"train": [{"manifest": "list.tsv"}], "held_out_dev": 0.1}, "s
             "`mase` measures by the past of a series, and `source.kind: speech` has none",
         ),
         ({"evaluation": {"metrics": ["mase"]}}, "`mase` needs `target.season`"),
+        (
+            {
+                "target": {"kind": "numbers", "transform": "log"},
+                "evaluation": {"metrics": [{"name": "mse", "units": "global"}]},
+            },
+            "`mse` in `units: global` divides by .* `target.transform: log` learns another; `data` would do",
+        ),
     ],
 )
 def test_numbers_in_rows_lack_what_series_have(options, match):

@@ -197,6 +197,10 @@ def write_numbers(pick, found):
     found.always |= {"season"}
     found.chosen |= {"season": [1, 10**9]}  # MASE needs one
     found.chosen |= {"ridge": [0.1], "levels": [[0.5], [0.1, 0.5, 0.9]], "samples": [0], "quantiles": [[]]}
+    if pick.random() < 0.5:
+        found.chosen["target.transform"] = ["none"]
+    else:
+        found.chosen["units"] = ["data"]
     match pick.choice(["distance", "quantile", "likelihood"]):
         case "distance":
             found.kinds["objective"] = ["absolute", "huber", "squared"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -55,6 +57,16 @@ def ports_of(recipe: Recipe, codecs: Codecs) -> tuple[Port, Port]:
     if windows is None:
         return source, target
     return replace(source, steps=windows.context), replace(target, steps=windows.horizon)
+
+
+def codec_digest(codec: Codec) -> str:
+    """Return a hash of all that a codec would leave in a bundle."""
+    digest = hashlib.sha256()
+    with TemporaryDirectory() as folder:
+        codec.save(Path(folder))
+        for path in sorted(Path(folder).iterdir()):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _silent(message: str) -> None:

@@ -67,8 +67,7 @@ class NumbersCodec:
         series = self.normalise(value)
         if self.side == "target":
             return self._target(series, source)
-        scale = self.scale_at(series)
-        values = _float32(scale.apply(series.values), series)
+        values = self._scaled(series, self.scale_at(series))
         missing = np.isnan(values)
         if self.section.missing == "refuse":
             _refuse_missing(series, missing)
@@ -104,7 +103,7 @@ class NumbersCodec:
         match self.section.scale:
             case "none":
                 width = len(self.statistics.names)
-                return Scale(np.zeros(width), np.ones(width))
+                return Scale(np.zeros(width), np.ones(width), self._is_log)
             case "global":
                 return self.statistics.whole
             case "series":
@@ -116,10 +115,15 @@ class NumbersCodec:
                         f"found one {name}; `scale: window` takes any series"
                     )
                 return scale
-            case "window":
+            case "window" | "level":
                 if series is None:
-                    raise DataError("`scale: window` needs a source in numbers, whose window it scales by")
-                return scale_of(self.normalise(series).values, self.statistics.whole)
+                    raise DataError(
+                        f"`scale: {self.section.scale}` needs a source in numbers, whose window it scales by"
+                    )
+                own = scale_of(self.normalise(series).values, self.statistics.whole)
+                if self.section.scale == "window":
+                    return own
+                return Scale(own.centre, self.statistics.whole.deviation, self._is_log)
         assert_never(self.section.scale)
 
     def save(self, folder: Path) -> None:
@@ -136,10 +140,25 @@ class NumbersCodec:
 
     def _target(self, series: Series, source: Value | None) -> Frames:
         given = None if source is None else _series_or_none(source)
-        scale = self.scale_at(given if given is not None or self.section.scale == "window" else series)
+        by_window = self.section.scale in ("window", "level")
+        scale = self.scale_at(given if given is not None or by_window else series)
         alike = self.statistics.of(series.id if given is None else given.id)
         units = (scale.deviation / alike.deviation).astype(np.float32)
-        return Frames(_float32(scale.apply(series.values), series), units=units)
+        return Frames(self._scaled(series, scale), units=units)
+
+    @property
+    def _is_log(self) -> bool:
+        return self.section.transform == "log"
+
+    def _scaled(self, series: Series, scale: Scale) -> NDArray[np.float32]:
+        """Scale values, after a look at whether each can be."""
+        if self._is_log and (wrong := np.argwhere(series.values <= 0)).size:
+            step, variable = wrong[0]
+            raise DataError(
+                f"{_place(series, step, variable)}: `transform: log` needs numbers above 0, found "
+                f"{series.values[step, variable]:g}; `transform: none` takes any"
+            )
+        return _float32(scale.apply(series.values), series)
 
     def _known_beforehand(self, series: Series) -> NDArray[np.float32]:
         """Return known covariates and the calendar for all steps, those to come as well: (S + H, C + K)."""
@@ -171,7 +190,9 @@ def codec_from_json(content: Mapping[str, Any]) -> NumbersCodec:
     if side not in ("source", "target"):
         raise ValueError(f"`side` is {side!r}, neither source nor target")
     section = TypeAdapter(Numbers).validate_json(json.dumps(content["codec"]))
-    return NumbersCodec(section, side, statistics_from_json(content["statistics"]))
+    return NumbersCodec(
+        section, side, statistics_from_json(content["statistics"], section.transform == "log")
+    )
 
 
 class NumbersLearner:
@@ -182,7 +203,7 @@ class NumbersLearner:
 
     def __init__(self, section: Numbers, side: Side) -> None:
         """Start with nothing heard."""
-        self._section, self._side = section, side
+        self._section, self._side, self._is_log = section, side, section.transform == "log"
         self._first: Series | None = None
         self._whole, self._known = Moments(0), Moments(0)
         self._series: dict[str, Moments] = {}
@@ -195,7 +216,8 @@ class NumbersLearner:
             return
         if self._first is None:
             self._first = replace(series, names=series.names or _numbered(series))
-            self._whole, self._known = Moments(series.values.shape[1]), Moments(len(series.known_names))
+            self._whole = Moments(series.values.shape[1], self._is_log)
+            self._known = Moments(len(series.known_names))
         if (series.names or _numbered(series), series.known_names) != (
             self._first.names,
             self._first.known_names,
@@ -205,7 +227,8 @@ class NumbersLearner:
         if series.known_values is not None:
             self._known.add(series.known_values)
         if self._section.scale in ("series", "window") and series.id:
-            self._series.setdefault(series.id, Moments(series.values.shape[1])).add(series.values)
+            own = self._series.setdefault(series.id, Moments(series.values.shape[1], self._is_log))
+            own.add(series.values)
 
     def learnt(self) -> NumbersCodec:
         """Return the codec; DataError where no series was heard."""

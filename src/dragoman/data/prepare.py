@@ -133,6 +133,15 @@ def read_split(recipe: Recipe, which: Literal["dev", "test"], rejects: Rejects) 
     return _some(recipe, which, examples, rejects)
 
 
+def stream_training(recipe: Recipe) -> Iterator[Example]:
+    """Stream what a recipe trains on, raw, in constant memory; bad rows are passed over.
+
+    Raises DataError for files that are not there or damaged.
+    """
+    for _, example in _side(recipe, "train", Rejects()):
+        yield example
+
+
 def _some(
     recipe: Recipe, which: Literal["dev", "test"], examples: tuple[Example, ...], rejects: Rejects
 ) -> tuple[Example, ...]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from dragoman.bundle import Bundle
-from dragoman.data.codec import Codec
+from dragoman.data.codec import codec_digest
 from dragoman.errors import UserError
 from dragoman.model.ensemble import Ensemble
 
@@ -24,9 +21,9 @@ def ensemble(bundles: Sequence[Bundle]) -> Bundle:
     if not others:
         return first
     for side in ("source", "target"):
-        expected = _digest(getattr(first.codecs, side))
+        expected = codec_digest(getattr(first.codecs, side))
         for other in others:
-            if _digest(getattr(other.codecs, side)) != expected:
+            if codec_digest(getattr(other.codecs, side)) != expected:
                 raise UserError(
                     f"{other.folder}: its {side} vocabulary is not that of {first.folder}; an ensemble needs "
                     "one vocabulary: train its members on the same data with the same `source` and `target` "
@@ -34,13 +31,3 @@ def ensemble(bundles: Sequence[Bundle]) -> Bundle:
                 )
     model = Ensemble([bundle.model for bundle in bundles]).to(first.device).eval()
     return replace(first, model=model)
-
-
-def _digest(codec: Codec) -> str:
-    """Return a hash of all that a codec would leave in a bundle."""
-    digest = hashlib.sha256()
-    with TemporaryDirectory() as folder:
-        codec.save(Path(folder))
-        for path in sorted(Path(folder).iterdir()):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()

@@ -6,7 +6,7 @@ Shapes: N windows, S steps of a context, H horizon, V variables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.data.number_codec import NumbersCodec
+from dragoman.data.scaling import Scale
 from dragoman.errors import DataError
 from dragoman.records import Series
 
@@ -119,15 +120,15 @@ class Baselines:
     def forecasts(self, sources: Sequence[Series]) -> dict[str, Numbers]:
         """Return each baseline's forecasts of windows (N, H, V), by its name."""
         contexts_NSV = np.stack([source.values for source in sources])
-        otherwise_V = self._codec.statistics.whole.centre
+        otherwise_V = self._codec.statistics.whole.middle
         found = {"last value": last_value(contexts_NSV, self._horizon, otherwise_V)}
         if self._season is not None:
             found[f"seasonal naive ({self._season})"] = seasonal_naive(
                 contexts_NSV, self._horizon, self._season, otherwise_V
             )
-        centre, deviation = _scales(self._codec, sources)
-        scaled = (filled(contexts_NSV, otherwise_V) - centre) / deviation
-        found["DLinear"] = self.dlinear.forecast(scaled) * deviation + centre
+        scales = [self._codec.scale_at(source) for source in sources]
+        scaled = _each(Scale.apply, scales, filled(contexts_NSV, otherwise_V))
+        found["DLinear"] = _each(Scale.undo, scales, self.dlinear.forecast(scaled))
         return found
 
 
@@ -150,17 +151,15 @@ def _scaled_blocks(
     codec: NumbersCodec, windows: Iterator[tuple[Series, Series]]
 ) -> Iterator[tuple[Numbers, Numbers]]:
     """Stack windows, some at a time, in the scale of the codec."""
-    otherwise_V = codec.statistics.whole.centre
+    otherwise_V = codec.statistics.whole.middle
     while pairs := list(islice(windows, _AT_ONCE)):
         sources = [source for source, _ in pairs]
-        centre, deviation = _scales(codec, sources)
+        scales = [codec.scale_at(source) for source in sources]
         contexts_NSV = filled(np.stack([source.values for source in sources]), otherwise_V)
         targets_NHV = np.stack([target.values for _, target in pairs])
-        yield (contexts_NSV - centre) / deviation, (targets_NHV - centre) / deviation
+        yield _each(Scale.apply, scales, contexts_NSV), _each(Scale.apply, scales, targets_NHV)
 
 
-def _scales(codec: NumbersCodec, sources: Sequence[Series]) -> tuple[Numbers, Numbers]:
-    """Return centres and deviations of windows, to go with (N, S, V)."""
-    scales = [codec.scale_at(source) for source in sources]
-    centre = np.stack([scale.centre for scale in scales])[:, None]
-    return centre, np.stack([scale.deviation for scale in scales])[:, None]
+def _each(act: Callable[[Scale, Numbers], Numbers], scales: Sequence[Scale], values: Numbers) -> Numbers:
+    """Apply or undo the scale of each window (N, S, V)."""
+    return np.stack([act(scale, window) for scale, window in zip(scales, values, strict=True)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +17,9 @@ from dragoman.data.number_codec import NumbersCodec
 from dragoman.data.portable import shown
 from dragoman.decoding.decode import decode
 from dragoman.errors import DataError
-from dragoman.evaluation.forecasts import MODEL, forecast_scores
-from dragoman.evaluation.metrics import Score, measure
+from dragoman.evaluation.forecasts import MODEL, forecast_statistics
+from dragoman.evaluation.metrics import Score, Statistics, scored, statistics
+from dragoman.evaluation.overlap import NotKnown, Overlap, format_overlap, overlap_summary
 from dragoman.model.kernels import compute
 from dragoman.model.objectives import objective_loss, plain
 from dragoman.recipe.decoding import Decoding, Forecasting
@@ -47,6 +48,10 @@ class Report:
     evaluation: Evaluation
     baselines: Mapping[str, tuple[Score, ...]] = field(default_factory=dict)
     """Of numbers: the same scores of simple methods on the same windows, by name."""
+    statistics: tuple[Statistics, ...] = field(default=(), compare=False, repr=False)
+    """What the scores were made of, example by example, in the order of the scores."""
+    overlap: Overlap | NotKnown | None = None
+    """What of the examples was trained on; None where nobody looked."""
 
 
 class Group(NamedTuple):
@@ -64,11 +69,13 @@ def evaluate(
     *,
     workers: int = 1,
     training: Iterable[tuple[Series, Series]] = (),
+    overlap: Overlap | NotKnown | None = None,
 ) -> Report:
     """Decode, score and compute the loss, with the bundle's own sections where none are given.
 
     `workers` are processes that decode; see `decode`. `training` are the training windows of series, for what
-    simple methods forecast of the same windows. Raises DataError where there are no examples, one has
+    simple methods forecast of the same windows. Where an `overlap` with training data was found, what is
+    left without it is scored too. Raises DataError where there are no examples, one has
     no target, or one cannot be encoded.
     """
     decoding = decoding or bundle.recipe.decoding
@@ -79,10 +86,22 @@ def evaluate(
     references = tuple(_references(bundle, example, evaluation) for example in examples)
     found = len(examples), predictions, references, tokens, decoding, evaluation
     if isinstance(bundle.codecs.target, NumbersCodec):
-        by_name = forecast_scores(bundle, predictions, references, evaluation, training)
-        return Report(by_name.pop(MODEL), loss, *found, baselines=by_name)
-    scores = tuple(_score(metric, predictions, references, evaluation) for metric in evaluation.metrics)
-    return Report(scores, loss, *found)
+        by_name = forecast_statistics(bundle, predictions, references, evaluation, training)
+    else:
+        by_name = {MODEL: tuple(_compared(metric, predictions, references) for metric in evaluation.metrics)}
+    scores = {name: tuple(scored(one, evaluation) for one in given) for name, given in by_name.items()}
+    own, known = by_name[MODEL], _with_scores(overlap, by_name[MODEL], evaluation)
+    return Report(scores.pop(MODEL), loss, *found, baselines=scores, statistics=own, overlap=known)
+
+
+def _with_scores(
+    overlap: Overlap | NotKnown | None, found: Sequence[Statistics], evaluation: Evaluation
+) -> Overlap | NotKnown | None:
+    """Score what is left of the examples without those that were trained on, where there are both."""
+    if not isinstance(overlap, Overlap) or not 0 < len(overlap.seen) < overlap.examples:
+        return overlap
+    others = [number for number in range(overlap.examples) if number not in overlap.seen]
+    return replace(overlap, scores=tuple(scored(one.of(others), evaluation) for one in found))
 
 
 def _refuse_bare(examples: Sequence[Example]) -> None:
@@ -96,15 +115,12 @@ def _refuse_bare(examples: Sequence[Example]) -> None:
         )
 
 
-def _score(
-    metric: Metric,
-    predictions: Sequence[Prediction],
-    references: Sequence[Sequence[Value]],
-    evaluation: Evaluation,
-) -> Score:
+def _compared(
+    metric: Metric, predictions: Sequence[Prediction], references: Sequence[Sequence[Value]]
+) -> Statistics:
     assert isinstance(metric, TextMetric), "the recipe sees to it"
     answers = [text_of(prediction.values[0]) for prediction in predictions]
-    return measure(metric, answers, [[text_of(each) for each in given] for given in references], evaluation)
+    return statistics(metric, answers, [[text_of(each) for each in given] for given in references])
 
 
 def _references(bundle: Bundle, example: Example, evaluation: Evaluation) -> tuple[Value, ...]:
@@ -140,9 +156,19 @@ def summary(report: Report) -> dict[str, object]:
         "perplexity": _finite(perplexity(report)),
         "scores": _by_label(report.scores),
         **({"baselines": baselines} if baselines else {}),
+        **_overlap_summary(report.overlap),
         "decoding": report.decoding.model_dump(mode="json"),
-        "evaluation": report.evaluation.model_dump(mode="json", exclude={"metrics"}),
+        "evaluation": report.evaluation.model_dump(mode="json"),
+        **({"windows_together": report.statistics[0].block} if _is_numeric(report) else {}),
     }
+
+
+def _overlap_summary(overlap: Overlap | NotKnown | None) -> dict[str, object]:
+    if overlap is None:
+        return {}
+    without = _by_label(overlap.scores) if isinstance(overlap, Overlap) and overlap.scores else {}
+    more = {"scores_without": without} if without else {}
+    return {"overlap": {**overlap_summary(overlap), **more}}
 
 
 def _by_label(scores: Sequence[Score]) -> dict[str, object]:
@@ -175,8 +201,11 @@ def _finite(number: float | None) -> float | None:
 def write_report(report: Report, folder: Path) -> None:
     """Write scores.json and predictions.jsonl (a line an example, in order), replacing older ones."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = zip(report.predictions, report.references, strict=True)
-    _write(folder / PREDICTIONS, "".join(json_line(_row(prediction, given)) for prediction, given in rows))
+    rows = (
+        _row(prediction, given) | _errors(report, number) | _seen(report.overlap, number)
+        for number, (prediction, given) in enumerate(zip(report.predictions, report.references, strict=True))
+    )
+    _write(folder / PREDICTIONS, "".join(map(json_line, rows)))
     _write(folder / SCORES, json.dumps(summary(report), indent=2, ensure_ascii=False) + "\n")
 
 
@@ -191,6 +220,22 @@ def _row(prediction: Prediction, references: tuple[Value, ...]) -> dict[str, obj
         "log_probs": [[_finite(nats) for nats in hypothesis.log_probs] for hypothesis in hypotheses],
         "finished": [hypothesis.is_finished for hypothesis in hypotheses],
     }
+
+
+def _errors(report: Report, number: int) -> dict[str, object]:
+    """Return the sum of a window's errors and of how many values it is, for each metric of numbers."""
+    if not _is_numeric(report):
+        return {}
+    return {"errors": {one.label: one.rows_NF[number].tolist() for one in report.statistics}}
+
+
+def _seen(overlap: Overlap | NotKnown | None, number: int) -> dict[str, object]:
+    is_seen = isinstance(overlap, Overlap) and number in overlap.seen
+    return {"seen_in_training": True} if is_seen else {}
+
+
+def _is_numeric(report: Report) -> bool:
+    return isinstance(report.decoding, Forecasting) and bool(report.statistics)
 
 
 def _write(path: Path, text: str) -> None:
@@ -219,7 +264,20 @@ def format_scores(report: Report) -> str:
     )
     steps = "steps" if is_numeric else "tokens"
     heading = f"{_count(report.examples)}, {report.tokens:,} target {steps}; intervals of {percent}"
-    return "\n".join([", ".join(filter(None, [heading, compared])), *_aligned(rows)])
+    found = [", ".join(filter(None, [heading, compared])), *_aligned(rows)]
+    return "\n".join([*found, *_overlap_lines(report, is_numeric)])
+
+
+def _overlap_lines(report: Report, is_numeric: bool) -> list[str]:
+    if report.overlap is None:
+        return []
+    lines = [format_overlap(report.overlap)]
+    if isinstance(report.overlap, Overlap) and report.overlap.scores:
+        left = report.overlap.examples - len(report.overlap.seen)
+        lines.append(f"the {_count(left)} without {'these' if len(report.overlap.seen) > 1 else 'this'}:")
+        rows = [[*_cells(one.label, one, is_numeric), ""] for one in report.overlap.scores]
+        lines += [f"  {line}" for line in _aligned(rows)]
+    return lines
 
 
 def scores_by(
@@ -236,12 +294,13 @@ def scores_by(
     for number, prediction in enumerate(report.predictions):
         members.setdefault(key(prediction), []).append(number)
     section = evaluation or report.evaluation
-    groups = {}
-    for name, numbers in sorted(members.items()):
-        predictions = [report.predictions[number] for number in numbers]
-        references = [report.references[number] for number in numbers]
-        groups[name] = Group(len(numbers), _score(metric, predictions, references, section))
-    return groups
+    if not members:
+        return {}
+    found = _compared(metric, report.predictions, report.references)
+    return {
+        name: Group(len(numbers), scored(found.of(numbers), section))
+        for name, numbers in sorted(members.items())
+    }
 
 
 def format_groups(groups: Mapping[str, Group]) -> str:

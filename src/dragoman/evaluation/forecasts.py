@@ -17,8 +17,8 @@ from dragoman.decoding.batches import where
 from dragoman.decoding.forecast import in_data_units
 from dragoman.errors import DataError
 from dragoman.evaluation.baselines import fit_baselines
-from dragoman.evaluation.forecasting import Outcomes, measure_forecasts, naive_error
-from dragoman.evaluation.metrics import Score
+from dragoman.evaluation.forecasting import Outcomes, naive_error, window_statistics
+from dragoman.evaluation.metrics import Statistics
 from dragoman.recipe.metrics import Evaluation
 from dragoman.recipe.series import Crps, ForecastError, Mase, Smape
 from dragoman.records import Prediction, Series, Value
@@ -29,16 +29,16 @@ MODEL = "model"
 """Whose scores are not a baseline's."""
 
 
-def forecast_scores(
+def forecast_statistics(
     bundle: Bundle,
     predictions: Sequence[Prediction],
     references: Sequence[Sequence[Value]],
     evaluation: Evaluation,
     training: Iterable[tuple[Series, Series]] = (),
-) -> dict[str, tuple[Score, ...]]:
-    """Return the metrics of forecasts under "model", and where there are training windows those of baselines.
+) -> dict[str, tuple[Statistics, ...]]:
+    """Return the errors of forecasts under "model", and where there are training windows those of baselines.
 
-    Intervals are of blocks of windows as long as windows overlap. DataError for an answer that ends before
+    As many windows as overlap belong together. DataError for an answer that ends before
     its reference does.
     """
     codec = bundle.codecs.target
@@ -61,7 +61,7 @@ def forecast_scores(
     block = _overlap(bundle)
     return {
         name: tuple(
-            measure_forecasts(metric, [outcome], evaluation, block, season)
+            window_statistics(metric, [outcome], block, season)
             for metric in evaluation.metrics
             if isinstance(metric, _METRICS)
         )

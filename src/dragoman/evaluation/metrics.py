@@ -7,7 +7,7 @@ Shapes: N sentences, F features of a sentence.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -52,19 +52,53 @@ class Score:
     higher_is_better: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Statistics:
-    """What a metric knows of each sentence (N, F), and what a sum (F,) of it is worth in percent."""
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What a metric knows of each example, `rows_NF`, and what a sum (F,) of rows is worth.
 
-    sentences: Rows
+    All that is said of a metric follows from these: its score, the score of some of the examples or of one,
+    intervals, and whether two systems differ. Neighbours that share steps are drawn together, `block` of
+    them; of a share (`is_share`) the first column counts the hits, one an example at most. A metric that
+    `grades_examples` says of a single one how good it is: BLEU is 0 without four words in a row that are
+    right, and a share knows only right and wrong.
+    """
+
+    label: str
+    rows_NF: Rows
     score: Callable[[Rows], float]
     signature: str
+    higher_is_better: bool
+    block: int = 1
+    is_share: bool = False
+    grades_examples: bool = True
+
+    def of(self, numbers: Sequence[int]) -> Statistics:
+        """Keep some examples, by their numbers from 0."""
+        return replace(self, rows_NF=self.rows_NF[list(numbers)])
+
+    def scores_N(self) -> Rows:
+        """Score every example by itself."""
+        return np.array([self.score(row_F) for row_F in self.rows_NF])
 
 
 def measure(metric: TextMetric, answers: Sequence[str], references: References, section: Evaluation) -> Score:
-    """Score answers against one or more references each, with an interval.
+    """Score answers against one or more references each, with an interval; see `statistics`, `scored`."""
+    return scored(statistics(metric, answers, references), section)
 
-    It is a bootstrap interval (Koehn 2004), and Wilson's for exact match (Wilson 1927).
+
+def scored(found: Statistics, section: Evaluation) -> Score:
+    """Score a corpus, with an interval: a bootstrap's (Koehn 2004), and Wilson's for shares (Wilson 1927)."""
+    if found.is_share:
+        ends = wilson_interval(found.rows_NF[:, 0].sum(), len(found.rows_NF), section.confidence)
+    else:
+        samples, confidence, seed = section.bootstrap_samples, section.confidence, section.seed
+        ends = interval(found.rows_NF, found.score, samples, confidence, seed, found.block)
+    return Score(found.label, *ends, found.signature, found.higher_is_better)
+
+
+def statistics(metric: TextMetric, answers: Sequence[str], references: References) -> Statistics:
+    """Compare answers with one or more references each.
+
     Raises DataError where there is nothing to score or an answer has no reference.
     """
     if len(answers) != len(references):
@@ -73,16 +107,16 @@ def measure(metric: TextMetric, answers: Sequence[str], references: References, 
         raise DataError(f"nothing to score: `{metric.label}` got no examples")
     if bare := [number for number, given in enumerate(references, 1) if not given]:
         raise DataError(f"nothing to compare with: example {bare[0]} has no reference; {len(bare)} have none")
-    found = _statistics(metric, answers, references)
-    if isinstance(metric, ExactMatch):
-        value, low, high = wilson_interval(
-            found.sentences[:, 0].sum(), len(found.sentences), section.confidence
-        )
-    else:
-        value, low, high = interval(
-            found.sentences, found.score, section.bootstrap_samples, section.confidence, section.seed
-        )
-    return Score(metric.label, value, low, high, found.signature, higher_is_better(metric))
+    found = _compared(metric, answers, references)
+    return Statistics(
+        metric.label,
+        found.rows_NF,
+        found.score,
+        found.signature,
+        higher_is_better(metric),
+        is_share=isinstance(metric, ExactMatch),
+        grades_examples=not isinstance(metric, Bleu | ExactMatch),
+    )
 
 
 def higher_is_better(metric: Metric) -> bool:
@@ -90,7 +124,16 @@ def higher_is_better(metric: Metric) -> bool:
     return isinstance(metric, Bleu | Chrf | ExactMatch | Rouge)
 
 
-def _statistics(metric: TextMetric, answers: Sequence[str], references: References) -> _Statistics:
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Statistics as a kind of metric makes them."""
+
+    rows_NF: Rows
+    score: Callable[[Rows], float]
+    signature: str
+
+
+def _compared(metric: TextMetric, answers: Sequence[str], references: References) -> _Compared:
     match metric:
         case Bleu(tokenize="moses", language=str(language)):
             return _moses_bleu(metric.lowercase, language, answers, references)
@@ -116,9 +159,7 @@ def _statistics(metric: TextMetric, answers: Sequence[str], references: Referenc
             return _ratio(f1s, f"score:{name}-f1|words:unicode-lc|stem:no|refs:best")
 
 
-def _moses_bleu(
-    lowercase: bool, language: str, answers: Sequence[str], references: References
-) -> _Statistics:
+def _moses_bleu(lowercase: bool, language: str, answers: Sequence[str], references: References) -> _Compared:
     tokenize = moses_tokenizer(language, lowercase)
     found = _sacrebleu(
         BLEU(lowercase, tokenize="none", force=True),
@@ -126,10 +167,10 @@ def _moses_bleu(
         [[tokenize(reference) for reference in given] for given in references],
     )
     signature = found.signature.replace("tok:none", f"tok:{moses_signature(language)}")
-    return _Statistics(found.sentences, found.score, signature)
+    return _Compared(found.rows_NF, found.score, signature)
 
 
-def _sacrebleu(sacre: Sacre, answers: Sequence[str], references: References) -> _Statistics:
+def _sacrebleu(sacre: Sacre, answers: Sequence[str], references: References) -> _Compared:
     """Take sentence statistics from sacreBLEU: the only use of its private names, the same from 2.4 to 2.6.
 
     sacreBLEU wants one stream a reference; where an example has fewer than another, None fills its place.
@@ -142,17 +183,17 @@ def _sacrebleu(sacre: Sacre, answers: Sequence[str], references: References) -> 
         sums: list[Any] = (sums_F.astype(np.int64) if are_counts else sums_F).tolist()
         return float(sacre._compute_score_from_stats(sums).score)
 
-    return _Statistics(np.array(rows, np.float64), score, f"{sacre.get_signature()}")
+    return _Compared(np.array(rows, np.float64), score, f"{sacre.get_signature()}")
 
 
-def _ratio(rows: Sequence[tuple[float, float]], signature: str) -> _Statistics:
+def _ratio(rows: Sequence[tuple[float, float]], signature: str) -> _Compared:
     """Divide one sum by another, in percent; over nothing, something counts as 100 and nothing as 0."""
 
     def score(sums_F: Rows) -> float:
         above, below = sums_F.tolist()
         return 100 * (above / below if below else float(above > 0))
 
-    return _Statistics(np.array(rows, np.float64), score, f"{signature}|dragoman:{__version__}")
+    return _Compared(np.array(rows, np.float64), score, f"{signature}|dragoman:{__version__}")
 
 
 def _edits(

@@ -1,14 +1,16 @@
-"""How far a score may be off because other examples could have been drawn.
+"""How far a score may be off because other examples could have been drawn, and whether two scores differ.
 
-The bootstrap of Koehn 2004 for scores of any kind; Wilson's interval for shares of right answers.
+The bootstrap of Koehn 2004 for scores of any kind; Wilson's interval for shares of right answers; for two
+systems on the same examples the paired bootstrap and approximate randomisation (Riezler and Maxwell 2005).
 
-Shapes: N sentences, R resamples, F features of a sentence.
+Shapes: N sentences, R resamples, F features of a sentence, G groups of neighbours.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
@@ -17,6 +19,23 @@ from numpy.typing import NDArray
 
 _CHUNK = 1 << 22
 """Draws held at a time: 32 MiB of indices, and as much of counts."""
+_ROUNDING = 1e-10
+"""Differences that are equal but for rounding, as a share of the scores: they count as equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A score less that of a baseline on the same examples, the ends of its interval, and two p-values.
+
+    A p-value says how often a difference as large, in either direction, comes by chance between two systems
+    that are equally good.
+    """
+
+    value: float
+    low: float
+    high: float
+    p_bootstrap: float
+    p_randomisation: float
 
 
 def interval(
@@ -38,6 +57,51 @@ def interval(
     drawn_R = np.array([score(sums_F) for sums_F in drawn])
     low, high = np.quantile(drawn_R, [(1 - confidence) / 2, (1 + confidence) / 2])
     return value, min(float(low), value), max(float(high), value)
+
+
+def difference(
+    baseline: tuple[NDArray[np.float64], Callable[[NDArray[np.float64]], float]],
+    other: tuple[NDArray[np.float64], Callable[[NDArray[np.float64]], float]],
+    samples: int,
+    confidence: float,
+    seed: int,
+    block: int = 1,
+) -> Difference:
+    """Test whether two systems, each its statistics (N, F) of the same examples and their score, differ.
+
+    The paired bootstrap draws examples for both together; its p-value is of the resampled differences about
+    their mean. Approximate randomisation lets both systems exchange what they said of each example, or not,
+    at random. Both are two-sided, with one added to hits and draws (Davison and Hinkley 1997), so that no
+    p-value is 0. Runs of `block` neighbours are drawn, and exchanged, together.
+    """
+    (first_NF, first_score), (second_NF, second_score) = baseline, other
+    first, second = first_score(first_NF.sum(axis=0)), second_score(second_NF.sum(axis=0))
+    found = second - first
+    slack = _ROUNDING * max(abs(first), abs(second))
+    both_NF, features = np.concatenate((first_NF, second_NF), axis=1), first_NF.shape[1]
+    drawn = _resampled(both_NF, samples, seed) if block == 1 else _blocks(both_NF, samples, seed, block)
+    drawn_R = np.array([second_score(row[features:]) - first_score(row[:features]) for row in drawn])
+    gains_RF = _exchanged(second_NF - first_NF, samples, seed, block)
+    first_F, second_F = first_NF.sum(axis=0), second_NF.sum(axis=0)
+    chance_R = np.array([second_score(second_F - row) - first_score(first_F + row) for row in gains_RF])
+    low, high = np.quantile(drawn_R, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Difference(
+        found,
+        min(float(low), found),
+        max(float(high), found),
+        _p_value(drawn_R - drawn_R.mean(), found, slack),
+        _p_value(chance_R, found, slack),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Raise p-values, in their order, for how many they are (Holm 1979)."""
+    order = sorted(range(len(p_values)), key=lambda number: p_values[number])
+    raised, highest = [0.0] * len(p_values), 0.0
+    for rank, number in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[number]))
+        raised[number] = highest
+    return raised
 
 
 def wilson_interval(hits: float, trials: int, confidence: float) -> tuple[float, float, float]:
@@ -81,3 +145,21 @@ def _blocks(rows_NF: NDArray[np.float64], samples: int, seed: int, block: int) -
             drawn = generator.integers(len(run_sums), size=(min(chunk, samples - first), count))
             sums[first : first + len(drawn)] += run_sums[drawn].sum(axis=1)
     return sums
+
+
+def _exchanged(differences_NF: NDArray[np.float64], samples: int, seed: int, block: int) -> NDArray[Any]:
+    """Sum the differences of examples that change sides, each group of neighbours or none of it: (R, F)."""
+    groups_GF = np.add.reduceat(differences_NF, np.arange(0, len(differences_NF), block), axis=0)
+    generator = np.random.default_rng([seed, 1])  # not the draws of the bootstrap
+    chunk = max(1, _CHUNK // len(groups_GF))
+    sums = []
+    for first in range(0, samples, chunk):
+        shape = (min(chunk, samples - first), len(groups_GF))
+        sums.append(generator.integers(2, size=shape, dtype=np.uint8).astype(np.float64) @ groups_GF)
+    return np.concatenate(sums)
+
+
+def _p_value(chance_R: NDArray[np.float64], found: float, slack: float) -> float:
+    """Return the share of differences by chance that are as large as the one found, that one included."""
+    hits = int((np.abs(chance_R) >= abs(found) - slack).sum())
+    return (hits + 1) / (len(chance_R) + 1)

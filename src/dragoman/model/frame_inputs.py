@@ -97,14 +97,16 @@ class FrameInputs(nn.Module):
 class Highway(nn.Module):
     """One linear map from all steps of the context to all of the horizon, the same for every variable.
 
-    The linear part of LSTNet (Lai et al. 2018). The variables are the first F channels of the source.
+    The linear part of LSTNet (Lai et al. 2018). The variables are the first F channels of the source. It is
+    fitted before training, which leaves it as it is: steps of noise on all its weights at once cost more than
+    they find.
     """
 
     def __init__(self, context: int, horizon: int, size: int) -> None:
         super().__init__()
         self.size = size
         self.context = context
-        self.linear = fresh_linear(context, horizon)
+        self.linear = fresh_linear(context, horizon).requires_grad_(False)
 
     def forward(self, source: Sequence) -> Tensor:
         """Return what is to be added to the answer (B, T, F); DataError for a context of another length."""

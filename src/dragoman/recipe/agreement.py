@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dragoman.recipe.data import Codec, Corpus, Data
 from dragoman.recipe.decoding import Beam, CtcBeam, CtcGreedy, Decoding, Forecasting, Greedy
-from dragoman.recipe.metrics import Evaluation
+from dragoman.recipe.metrics import Evaluation, Metric
 from dragoman.recipe.model import AlignedAttention, Model, NoDecoder, RecurrentDecoder
 from dragoman.recipe.objectives import CrossEntropy, Ctc, Likelihood, NumericObjective, Objective, Quantile
 from dragoman.recipe.rollout import DEFAULT_ROLLOUT
@@ -48,8 +48,12 @@ def _of_rows(source: Codec, target: Codec) -> Iterator[str]:
     for side, codec in (("source", source), ("target", target)):
         if isinstance(codec, Numbers) and codec.scale == "series":
             yield f"`{side}.scale: series` needs `series` in `data`; numbers in rows belong to none"
-    if isinstance(target, Numbers) and target.scale == "window" and not isinstance(source, Numbers):
-        yield f"`target.scale: window` scales as a source in numbers does, found `source.kind: {source.kind}`"
+    by_window = isinstance(target, Numbers) and target.scale in ("window", "level")
+    if isinstance(target, Numbers) and by_window and not isinstance(source, Numbers):
+        yield (
+            f"`target.scale: {target.scale}` scales as a source in numbers does, found "
+            f"`source.kind: {source.kind}`"
+        )
 
 
 def of_horizon(data: Data, target: Codec, model: Model, decoding: Decoding) -> Iterator[str]:
@@ -204,3 +208,12 @@ def of_metrics(source: Codec, target: Codec, evaluation: Evaluation) -> Iterator
             )
         elif isinstance(metric, Mase) and isinstance(target, Numbers) and target.season is None:
             yield f"`evaluation.metrics`: `{metric.label}` needs `target.season`, the steps of a season"
+        elif _is_in_deviations(metric) and isinstance(target, Numbers) and target.transform != "none":
+            yield (
+                f"`evaluation.metrics`: `{metric.label}` in `units: global` divides by the deviation of "
+                f"values as they are, `target.transform: {target.transform}` learns another; `data` would do"
+            )
+
+
+def _is_in_deviations(metric: Metric) -> bool:
+    return isinstance(metric, ForecastError | Crps) and metric.units == "global"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,9 +15,13 @@ from dragoman.errors import RecipeError
 from dragoman.recipe import overriding, yaml_reader
 from dragoman.recipe.anatomy import KINDS
 from dragoman.recipe.complaints import Complaint, Origin, lines_of, origin_of, translate
+from dragoman.recipe.metrics import Evaluation
+from dragoman.recipe.section import Section
 from dragoman.recipe.sections import Recipe, with_fitting_defaults
 from dragoman.recipe.wording import dotted, shown
 from dragoman.recipe.yaml_writer import write_yaml
+
+_Kind = TypeVar("_Kind", bound=Section)
 
 
 @dataclass
@@ -65,6 +69,21 @@ def _overridden(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
     overriding.forget_other_kinds(parsed, draft.given)
     draft.complaints += overriding.apply(parsed, draft.given, draft.origins)
     return _recipe(draft)
+
+
+def evaluation_from(mapping: Mapping[str, object], overrides: Sequence[str] = ()) -> Evaluation:
+    """Make the section that scores answers; overrides begin with `evaluation.`; raises RecipeError."""
+    parsed, complaints = overriding.parse(overrides)
+    draft = _Draft(_plain_mapping({"evaluation": mapping}), Path(), complaints=complaints)
+    overriding.forget_other_kinds(parsed, draft.given)
+    draft.complaints += overriding.apply(parsed, draft.given, draft.origins)
+    return _validated(draft, _Scoring).evaluation
+
+
+class _Scoring(Section):
+    """Of a recipe the part that scores answers which are there already."""
+
+    evaluation: Evaluation
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -117,17 +136,21 @@ def _override(draft: _Draft, overrides: Sequence[str]) -> None:
 
 
 def _recipe(draft: _Draft) -> Recipe:
+    return _with_absolute_paths(_validated(draft, Recipe), draft)
+
+
+def _validated(draft: _Draft, kind: type[_Kind]) -> _Kind:
     given = {key: _with_tuples(value) for key, value in draft.given.items()}
     try:
-        recipe = Recipe.model_validate(given)
+        found = kind.model_validate(given)
     except ValidationError as error:
-        found = translate(error.errors(include_url=False), given, draft.origins)
+        wrong = translate(error.errors(include_url=False), given, draft.origins)
         known = {complaint.path for complaint in draft.complaints}  # such values were not read at all
-        new = [complaint for complaint in found if complaint.path not in known]
+        new = [complaint for complaint in wrong if complaint.path not in known]
         raise RecipeError(lines_of([*draft.complaints, *new])) from error
     if draft.complaints:
         raise RecipeError(lines_of(draft.complaints))
-    return _with_absolute_paths(recipe, draft)
+    return found
 
 
 def _with_absolute_paths(recipe: Recipe, draft: _Draft) -> Recipe:

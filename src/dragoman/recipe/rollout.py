@@ -19,7 +19,8 @@ class Rollout(Section):
     """Time steps that one step of the decoder writes."""
     linear: bool = False
     """Add a linear map, one for all variables, from the whole context to the whole horizon: the highway of
-    LSTNet (Lai et al. 2018). Training begins with it fitted, and all else at nothing."""
+    LSTNet (Lai et al. 2018). It is fitted before training, which leaves it as it is: all else begins at
+    nothing and learns what the line leaves."""
     ridge: float = Field(0.1, ge=0)
     """Penalty of that fit, as a share of the mean square of the context (Hoerl and Kennard 1970)."""
 

@@ -126,6 +126,9 @@ class Training(Section):
     """From random weights to a bundle."""
 
     objective: Objective = CROSS_ENTROPY
+    begin_with: str | None = None
+    """Folder of a finished run whose weights to begin with: each part of its model that has the same shapes
+    here, and the same vocabulary where it has one. Random weights by default."""
     optimizer: Optimizer = Adam(kind="adam")
     schedule: Schedule = InverseSqrt(kind="inverse_sqrt")
     batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = 4096

@@ -146,9 +146,12 @@ class Numbers(Section):
     """One frame a step: the variables of a series, scaled, and what the calendar says."""
 
     kind: Literal["numbers"]
-    scale: Literal["none", "global", "series", "window"] = "global"
+    scale: Literal["none", "global", "series", "window", "level"] = "global"
     """Subtract the mean and divide by the deviation of all training values of a variable, of the training
-    values of each series, or of each window's context."""
+    values of each series, or of each window's context; `level` subtracts the mean of the context and divides
+    by the deviation of all training values."""
+    transform: Literal["none", "log"] = "none"
+    """Take logarithms before all else, where seasons are shares of a level: values must be above 0."""
     calendar: tuple[CalendarField, ...] = ()
     """What a model is told of each step's time, two channels each: the sine and cosine of its place in the
     hour, day, week, month or year."""

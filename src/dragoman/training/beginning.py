@@ -35,6 +35,7 @@ from dragoman.training.resuming import (
 )
 from dragoman.training.run import Run
 from dragoman.training.state import Progress
+from dragoman.training.transfer import begin_with
 from dragoman.training.validation import fixed_sample
 
 
@@ -79,6 +80,8 @@ def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared:
     with _writing(folder):
         write_recipe(recipe, folder)
     model = _fresh_model(recipe, prepared, device)
+    if step == 0 and recipe.training.begin_with is not None:
+        begin_with(model, prepared.codecs, recipe.training.begin_with, teller.say)
     rollout = recipe.model.rollout
     if step == 0 and rollout is not None and rollout.linear:
         fit_highway(model, prepared.train, rollout.ridge)

@@ -15,8 +15,9 @@ from dragoman.data.frames import Frames
 from dragoman.data.store import Entries
 from dragoman.model.seq2seq import Seq2Seq
 
-MOST_WINDOWS = 20_000
-"""Windows that the fit looks at, evenly spaced: neighbours overlap, and more change little."""
+MOST_WINDOWS = 1_000_000
+"""Windows that the fit looks at, evenly spaced. Neighbours overlap, and yet more of them fit better: on ETTh1
+all windows came to a development error of 0.650, every other one to 0.657."""
 _AT_ONCE = 512
 
 Numbers = NDArray[np.float64]
