@@ -165,29 +165,24 @@ def evaluate(
     device: Device = "auto",
     others: Sequence[str | Path] = (),
     workers: int = 1,
-<<<<<<< HEAD
     terminology: str | Path | None = None,
-=======
     overlap: bool = True,
->>>>>>> d77dca5b18953b027f89bb8d2ce18f9ca7ffaccf
 ) -> Report:
     """Score a bundle (with `others`: see `load`) on given data, or on the test or dev set of its recipe.
 
     Paths of `data` are relative to the current directory, those of the recipe to its `data.folder`.
-<<<<<<< HEAD
-    `workers` and `terminology`: see `Bundle.predict`.
+    `workers` and `terminology`: see `Bundle.predict`. With `overlap` the training data are read once to see
+    whether what is scored is among them; of `others` those of the first bundle.
     """
-    loaded = load(folder, device, others=others)
     return evaluate_bundle(
-        loaded, *overrides, data=data, split=split, workers=workers, terminology=terminology
+        load(folder, device, others=others),
+        *overrides,
+        data=data,
+        split=split,
+        workers=workers,
+        terminology=terminology,
+        overlap=overlap,
     )
-=======
-    `workers`: see `Bundle.predict`. With `overlap` the training data are read once to see whether what is
-    scored is among them; of `others` those of the first bundle.
-    """
-    bundle = load(folder, device, others=others)
-    return evaluate_bundle(bundle, *overrides, data=data, split=split, workers=workers, overlap=overlap)
->>>>>>> d77dca5b18953b027f89bb8d2ce18f9ca7ffaccf
 
 
 def evaluate_bundle(
@@ -196,30 +191,20 @@ def evaluate_bundle(
     data: Parallel | Table | None = None,
     split: Literal["test", "dev"] = "test",
     workers: int = 1,
-<<<<<<< HEAD
     terminology: str | Path | None = None,
-=======
     overlap: bool = True,
->>>>>>> d77dca5b18953b027f89bb8d2ce18f9ca7ffaccf
 ) -> Report:
     """Score a bundle that is loaded; see `evaluate`."""
     examples = read_examples(bundle.recipe, overrides, data, split)
     recipe = override(bundle.recipe, overrides)
-<<<<<<< HEAD
-    decoding = with_terms(recipe.decoding, terminology)
-    training = training_windows(recipe) if data is None and is_of_series(recipe) else ()
-    return evaluate_examples(
-        bundle, examples, decoding, recipe.evaluation, workers=workers, training=training
-=======
     return evaluate_examples(
         bundle,
         examples,
-        recipe.decoding,
+        with_terms(recipe.decoding, terminology),
         recipe.evaluation,
         workers=workers,
         training=training_windows(recipe) if data is None and is_of_series(recipe) else (),
         overlap=find_overlap(recipe, examples) if overlap else None,
->>>>>>> d77dca5b18953b027f89bb8d2ce18f9ca7ffaccf
     )
 
 
