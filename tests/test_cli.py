@@ -113,6 +113,22 @@ def test_predict_takes_overrides_and_a_prefix(run):
     assert "Traceback" not in said
 
 
+def test_predict_and_evaluate_keep_to_a_terminology(run, folder):
+    folder.joinpath("terms.tsv").write_text("ab\tBBA\nba\tA\tnever\n", "utf-8")
+    options = ("--terminology", "terms.tsv", "decoding.phrases.whole_words=false", "decoding.beam=3")
+    code, out, said = dragoman("predict", run, *options, given=b"ab\nba\n", folder=folder)
+    assert code == 0, said
+    lines = out.split("\n")
+    assert "BBA" in lines[0] and "A" not in lines[1]
+    code, _, said = dragoman("predict", run, "--terminology", "none.tsv", given=b"ab\n", folder=folder)
+    assert code == 2 and "none.tsv" in said
+    code, _, said = dragoman("evaluate", run, *options, "--split", "dev", "--out", "terms", folder=folder)
+    assert code == 0, said
+    scores = json.loads(folder.joinpath("terms", "scores.json").read_text("utf-8"))
+    terms = scores["decoding"]["phrases"]["terms"]
+    assert terms[0] == {"source": "ab", "must": "BBA", "never": None}
+
+
 def test_a_reader_that_leaves_is_no_fault(run):
     command = f"yes ab | head -n 3000 | {sys.executable} -m dragoman predict {run} | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)

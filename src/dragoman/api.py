@@ -21,6 +21,7 @@ from dragoman.decoding.ensemble import ensemble
 from dragoman.decoding.score import Scored
 from dragoman.decoding.score import score as score_targets
 from dragoman.decoding.selftest import selftest
+from dragoman.decoding.terminology import with_terms
 from dragoman.errors import BundleError, RecipeError, UserError
 from dragoman.evaluation.comparison import Comparison, compare_systems
 from dragoman.evaluation.evaluate import Report
@@ -58,15 +59,21 @@ class Bundle(bundles.Bundle):
     """
 
     def predict(
-        self, sources: Iterable[Given], *overrides: str, prefix: str | None = None, workers: int = 1
+        self,
+        sources: Iterable[Given],
+        *overrides: str,
+        prefix: str | None = None,
+        workers: int = 1,
+        terminology: str | Path | None = None,
     ) -> list[Value]:
         """Return the best answer to each source, in order.
 
         `prefix` is what every answer must begin with. Several `workers` are processes that answer many
-        sources sooner, on a CPU; a script then asks under `if __name__ == "__main__":`. Raises DataError for
-        a source that cannot be encoded and RecipeError for an override that says something that cannot be.
+        sources sooner, on a CPU; a script then asks under `if __name__ == "__main__":`. `terminology` is a
+        TSV file of source phrases and what answers must say for them, for beams. Raises DataError for a
+        source that cannot be encoded and RecipeError for an override that says something that cannot be.
         """
-        found = self.predictions(sources, *overrides, prefix=prefix, workers=workers)
+        found = self.predictions(sources, *overrides, prefix=prefix, workers=workers, terminology=terminology)
         return [prediction.values[0] for prediction in found]
 
     def predictions(
@@ -76,13 +83,14 @@ class Bundle(bundles.Bundle):
         prefix: str | None = None,
         reads: bool = False,
         workers: int = 1,
+        terminology: str | Path | None = None,
     ) -> Iterator[Prediction]:
         """Yield all answers to each source, with scores and log-probabilities (nats), in order, as ready.
 
         `reads` adds to each hypothesis where the decoder looked, (target steps, source steps), where it
-        attends. `workers`: see `predict`.
+        attends. `workers` and `terminology`: see `predict`.
         """
-        section = override(self.recipe, overrides).decoding
+        section = with_terms(override(self.recipe, overrides).decoding, terminology)
         return decode(self, _examples(sources), section, prefix=prefix, reads=reads, workers=workers)
 
     def score(self, pairs: Iterable[tuple[str, str] | Example]) -> Iterator[Scored]:
@@ -211,16 +219,24 @@ def evaluate(
     device: Device = "auto",
     others: Sequence[str | Path] = (),
     workers: int = 1,
+    terminology: str | Path | None = None,
     overlap: bool = True,
 ) -> Report:
     """Score a bundle (with `others`: see `load`) on given data, or on the test or dev set of its recipe.
 
     Paths of `data` are relative to the current directory, those of the recipe to its `data.folder`.
-    `workers`: see `Bundle.predict`. With `overlap` the training data are read once to see whether what is
-    scored is among them; of `others` those of the first bundle.
+    `workers` and `terminology`: see `Bundle.predict`. With `overlap` the training data are read once to see
+    whether what is scored is among them; of `others` those of the first bundle.
     """
-    bundle = load(folder, device, others=others)
-    return evaluate_bundle(bundle, *overrides, data=data, split=split, workers=workers, overlap=overlap)
+    return evaluate_bundle(
+        load(folder, device, others=others),
+        *overrides,
+        data=data,
+        split=split,
+        workers=workers,
+        terminology=terminology,
+        overlap=overlap,
+    )
 
 
 def evaluate_bundle(
@@ -229,6 +245,7 @@ def evaluate_bundle(
     data: Parallel | Table | None = None,
     split: Literal["test", "dev"] = "test",
     workers: int = 1,
+    terminology: str | Path | None = None,
     overlap: bool = True,
 ) -> Report:
     """Score a bundle that is loaded; see `evaluate`."""
@@ -237,7 +254,7 @@ def evaluate_bundle(
     return evaluate_examples(
         bundle,
         examples,
-        recipe.decoding,
+        with_terms(recipe.decoding, terminology),
         recipe.evaluation,
         workers=workers,
         training=training_windows(recipe) if data is None and is_of_series(recipe) else (),

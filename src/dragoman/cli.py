@@ -15,6 +15,8 @@ import typer
 
 from dragoman.errors import UserError
 from dragoman.terminal import (
+    beam_changes,
+    data_of,
     drawing,
     inputs_of,
     one_file,
@@ -29,7 +31,7 @@ from dragoman.terminal import (
 )
 
 if TYPE_CHECKING:
-    from dragoman.recipe.data import Parallel, Table
+    pass
 
 OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
 """What tells `decoding.beam=3` from the name of a file."""
@@ -61,6 +63,10 @@ Others = Annotated[
 ]
 Workers = Annotated[
     int, typer.Option("--workers", help="Processes that answer at the same time, on a CPU.", min=1)
+]
+Terminology = Annotated[
+    str | None,
+    typer.Option("--terminology", metavar="FILE", help="TSV: source phrase, target phrase, perhaps `never`."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SourceFile = Annotated[str | None, typer.Option("--source", help="File with one source a line.")]
@@ -170,6 +176,7 @@ def predict(
     prefix: Annotated[str | None, typer.Option("--prefix", help="What every answer must begin with.")] = None,
     others: Others = None,
     workers: Workers = 1,
+    terminology: Terminology = None,
     horizon: Annotated[
         int | None, typer.Option("--horizon", min=1, help="Steps of a series to forecast.")
     ] = None,
@@ -188,7 +195,7 @@ def predict(
     a model of series takes their files, and writes CSV: `predict RUN series.csv --horizon 96`.
     """
     files, changes = _sorted_words(words)
-    changes = [*changes, *_beam_changes(beam, nbest)]
+    changes = [*changes, *beam_changes(beam, nbest)]
     from dragoman.api import load
     from dragoman.model.kernels import hold_memory
 
@@ -197,14 +204,18 @@ def predict(
     gc.freeze()  # what is here stays: no need to look through it again and again
     several = nbest is not None
     if bundle.recipe.data.windows is not None:
-        if as_json or prefix is not None or workers != 1:
-            raise UserError("--json, --prefix and --workers have no effect on forecasts of series")
+        if as_json or prefix is not None or workers != 1 or terminology is not None:
+            raise UserError(
+                "--json, --prefix, --workers and --terminology have no effect on forecasts of series"
+            )
         print_forecasts(bundle, files, changes, horizon, chart)
         return
     if horizon is not None or chart is not None:
         raise UserError("--horizon and --chart are for models of series")
     for batch in sounds_of(files) if bundle.recipe.source.kind == "speech" else inputs_of(files):
-        for prediction in bundle.predictions(batch, *changes, prefix=prefix, workers=workers):
+        for prediction in bundle.predictions(
+            batch, *changes, prefix=prefix, workers=workers, terminology=terminology
+        ):
             print_prediction(prediction, as_json, several)
 
 
@@ -224,7 +235,7 @@ def score(
 
     dragoman score runs/demo --source test.en --target test.de
     """
-    data = _data(pairs, source, target)
+    data = data_of(pairs, source, target)
     if data is None:
         raise UserError("nothing to score: give PAIRS, or --source and --target")
     from dragoman.api import score as score_pairs
@@ -250,6 +261,7 @@ def evaluate(
     out: Annotated[str | None, typer.Option("--out", help="Folder for scores and predictions.")] = None,
     others: Others = None,
     workers: Workers = 1,
+    terminology: Terminology = None,
     pictures: Annotated[
         str | None,
         typer.Option("--pictures", metavar="FOLDER", help="Draw learning curve and examples there."),
@@ -276,14 +288,22 @@ def evaluate(
     files, changes = _sorted_words(words)
     draw = drawing(pictures, picture_format, picture_count)
     chosen = _split(split)
-    data = _data(one_file(files), source, target)
+    data = data_of(one_file(files), source, target)
     from dragoman.api import evaluate_bundle, load
     from dragoman.evaluation.evaluate import format_scores, write_report
     from dragoman.model.kernels import hold_memory
 
     hold_memory()
     bundle = load(run, _device(device), others=others or ())
-    report = evaluate_bundle(bundle, *changes, data=data, split=chosen, workers=workers, overlap=overlap)
+    report = evaluate_bundle(
+        bundle,
+        *changes,
+        data=data,
+        split=chosen,
+        workers=workers,
+        terminology=terminology,
+        overlap=overlap,
+    )
     data_name = Path(source or files[0]).name if data else split
     name = "-with-".join([data_name, *(Path(other).resolve().name for other in others or ())])
     folder = Path(out) if out else Path(run) / "evaluation" / name
@@ -320,7 +340,7 @@ def compare(
     """
     files, changes = _sorted_words(words)
     systems, others = systems_of(files)
-    data = _data(one_file(others), source, target)
+    data = data_of(one_file(others), source, target)
     chosen, place = _split(split), _device(device)
     print_comparison(systems, changes, data, chosen, worst, place, workers, as_json=as_json)
 
@@ -375,18 +395,6 @@ def _sorted_words(words: list[str] | None) -> tuple[list[str], list[str]]:
     return files, changes
 
 
-def _beam_changes(beam: int | None, nbest: int | None) -> list[str]:
-    """Write --beam and --nbest as overrides."""
-    changes = []
-    if beam is not None or nbest is not None:
-        changes.append("decoding.method=beam")
-    if beam is not None:
-        changes.append(f"decoding.beam={beam}")
-    if nbest is not None:
-        changes.append(f"decoding.nbest={nbest}")
-    return changes
-
-
 def _split(name: str) -> Any:
     """Check the name of a set of examples."""
     if name not in ("test", "dev"):
@@ -399,17 +407,3 @@ def _device(name: str) -> Any:
     if name not in ("auto", "cpu", "cuda"):
         raise UserError(f"--device: expected auto, cpu or cuda, found {name!r}")
     return name
-
-
-def _data(pairs: str | None, source: str | None, targets: list[str] | None) -> Parallel | Table | None:
-    """Describe the pairs that the command line names, if it names any."""
-    from dragoman.recipe.data import Parallel, Table
-
-    if pairs is not None and (source or targets):
-        raise UserError(f"give either {pairs} or --source and --target")
-    if bool(source) != bool(targets):
-        raise UserError("--source and --target go together")
-    if pairs is not None:
-        named = pairs.split(".")[1:2] == ["jsonl"] or pairs.endswith((".jsonl", ".parquet"))
-        return Table(file=pairs, source="source", target="target") if named else Table(file=pairs)
-    return Parallel(source=source, target=tuple(targets)) if source and targets else None
