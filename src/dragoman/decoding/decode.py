@@ -105,18 +105,27 @@ class _Task:
 def _task(
     bundle: Bundle, section: TokenDecoding | CtcDecoding, prefix: Value | None, reads: bool, workers: int
 ) -> _Task:
-    model = _in_precision(bundle, section)
     if isinstance(section, CtcGreedy | CtcBeam):
         if prefix is not None:
             raise UserError(f"`{section.method}` cannot begin answers with a prefix; greedy or beam would")
         if reads:
             raise UserError(f"`{section.method}` attends to nothing; greedy or beam would")
-        return _Task(bundle, model, section, [], reads, workers)
+        return _Task(bundle, _in_precision(bundle, section), section, [], reads, workers)
     tokens = [] if prefix is None else bundle.codecs.text.encode_prefix(prefix).tolist()
+    model, within = searching(bundle, section)
+    return _Task(bundle, model, within, tokens, reads, workers)
+
+
+def searching(bundle: Bundle, section: TokenDecoding) -> tuple[Seq2Seq, TokenDecoding]:
+    """Return what `search` is to ask: the model in the section's precision, with CTC beside it if need be.
+
+    The section beside it is kept within the positions that the decoder has.
+    """
+    model = _in_precision(bundle, section)
     longest = min(section.max_length, _longest_target(bundle))
     if isinstance(section, Greedy | Beam) and section.ctc_weight:
         model = CtcJoint(model, section.ctc_weight).eval()
-    return _Task(bundle, model, section.model_copy(update={"max_length": longest}), tokens, reads, workers)
+    return model, section.model_copy(update={"max_length": longest})
 
 
 def _refuse_for_numbers(prefix: Value | None, reads: bool, workers: int) -> None:
