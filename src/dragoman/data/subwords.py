@@ -15,6 +15,7 @@ from typing import Literal
 import sentencepiece
 
 from dragoman.data.sampling import Sampler
+from dragoman.data.text import Span
 from dragoman.errors import DataError
 from dragoman.recipe.data import Subwords
 from dragoman.records import BOS, CONTROL_SYMBOLS, EOS, PAD, UNKNOWN
@@ -63,6 +64,28 @@ class SubwordUnits:
         if seed is None or self._sampler is None:
             return list(self._processor.encode(text))
         return self._sampler.cut(self._processor.normalize(text), seed)
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the places of the pieces; the space that SentencePiece puts before all text has no length."""
+        escaped = text.translate(_ESCAPED)
+        letters = self._processor.normalize(escaped)
+        before = len(letters) - len(escaped)
+        places = [0] * before + [place for place, letter in enumerate(text) for _ in letter.translate(_ESCAPED)]
+        places.append(len(text))
+        found, begin, waiting = [], 0, b""
+        for token in self.cut(text, None):
+            end = begin
+            if self._processor.is_byte(token):
+                # The bytes of a character all stand where it does; it is behind us with the last of them.
+                waiting += bytes([int(self.piece(token)[3:5], 16)])
+                found.append((places[begin], places[begin + 1]))
+                if len(waiting) == len(letters[begin].encode("utf-8")):
+                    end, waiting = begin + 1, b""
+            else:
+                end = begin + len(self.piece(token))
+                found.append((places[begin], places[end]))
+            begin = end
+        return found
 
     def join(self, tokens: Sequence[int]) -> str:
         """Write the pieces one after another; bytes that are not UTF-8 become U+FFFD."""

@@ -23,6 +23,8 @@ REPLACEMENT = "\ufffd"
 """What an unknown unit decodes to: the character that Unicode reserves for this."""
 _FIRST_UNIT = len(CONTROL_SYMBOLS)
 _BYTES = 256
+Span = tuple[int, int]
+"""Characters of a text: the first, and the one after the last."""
 
 
 class Units(Protocol):
@@ -39,6 +41,13 @@ class Units(Protocol):
 
     def cut(self, text: str, seed: int | None) -> list[int]:
         """Cut into ids, none of them a control id but UNKNOWN; a seed asks for a sampled segmentation."""
+        ...
+
+    def spans(self, text: str) -> list[Span]:
+        """Return where in the text each token of `cut` stands, where nothing is sampled.
+
+        What one character is written by, such as bytes, all stands where the character does.
+        """
         ...
 
     def join(self, tokens: Sequence[int]) -> str:
@@ -194,6 +203,10 @@ class CharacterUnits:
         """Return the id of each character; nothing to sample."""
         return [self._vocabulary.id_of(character) for character in text]
 
+    def spans(self, text: str) -> list[Span]:
+        """Return the place of each character."""
+        return [(place, place + 1) for place in range(len(text))]
+
     def join(self, tokens: Sequence[int]) -> str:
         """Write the characters one after another."""
         return "".join(_symbol(self._vocabulary, token) for token in tokens)
@@ -224,6 +237,14 @@ class WordUnits:
         """Return the id of each word; nothing to sample."""
         return [self._vocabulary.id_of(word) for word in words_of(text, self._separator)]
 
+    def spans(self, text: str) -> list[Span]:
+        """Return the places of words, without what separates them."""
+        found, begin = [], 0
+        for word in text.split(self._separator):
+            found += [(begin, begin + len(word))] if word else []
+            begin += len(word) + len(self._separator)
+        return found
+
     def join(self, tokens: Sequence[int]) -> str:
         """Write the words with one separator between them."""
         return self._separator.join(_symbol(self._vocabulary, token) for token in tokens)
@@ -249,6 +270,10 @@ class ByteUnits:
     def cut(self, text: str, seed: int | None) -> list[int]:
         """Return the id of each byte; nothing to sample."""
         return [_FIRST_UNIT + byte for byte in text.encode("utf-8")]
+
+    def spans(self, text: str) -> list[Span]:
+        """Return for each byte the place of its character."""
+        return [(place, place + 1) for place, letter in enumerate(text) for _ in letter.encode("utf-8")]
 
     def join(self, tokens: Sequence[int]) -> str:
         """Read the bytes as UTF-8; what is not UTF-8 becomes U+FFFD."""

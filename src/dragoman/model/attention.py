@@ -176,13 +176,17 @@ class ScaledDotAttention(Attention):
         self, queries_NQD: Tensor, readable: Readable, previous_NQS: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Score by scaled inner products in each head."""
-        queries_NHQD = self._cut(self.queries(queries_NQD))
-        scale = 1 / math.sqrt(queries_NHQD.shape[-1])
-        scores_NHQS = _products(queries_NHQD * scale, readable.keys)
-        weights_NHQS = _weigh(scores_NHQS, readable.mask_NS[:, None, None])
+        weights_NHQS = self.weights(queries_NQD, readable)
         contexts_NHQD = read(weights_NHQS, readable.values)
         contexts_NQC = self.contexts(contexts_NHQD.transpose(1, 2).flatten(2))
         return contexts_NQC, weights_NHQS.mean(1)
+
+    def weights(self, queries_NQD: Tensor, readable: Readable) -> Tensor:
+        """Return where each query looks in each head (N, H, Q, S)."""
+        queries_NHQD = self._cut(self.queries(queries_NQD))
+        scale = 1 / math.sqrt(queries_NHQD.shape[-1])
+        scores_NHQS = _products(queries_NHQD * scale, readable.keys)
+        return _weigh(scores_NHQS, readable.mask_NS[:, None, None])
 
     def _cut(self, vectors_NXD: Tensor) -> Tensor:
         rows, steps, width = vectors_NXD.shape

@@ -62,19 +62,24 @@ def ctc_loss(log_probs_NSV: Tensor, mask_NS: Tensor, targets_NT: Tensor, target_
     Gradients are right for log-probabilities that a softmax has normalised. On a CPU results repeat to the
     bit; on a GPU torch sums some gradients in any order.
     """
-    steps_N, symbols_N = mask_NS.sum(1), target_lengths_N - 1
+    symbols_N = target_lengths_N - 1
+    nll_N = ctc_nll(log_probs_NSV, mask_NS, targets_NT, symbols_N)
+    impossible_N = symbols_N + _repeats(targets_NT, symbols_N) > mask_NS.sum(1)
+    return CtcLoss(nll_N.masked_fill(impossible_N, 0.0).sum(), int(impossible_N.sum()))
+
+
+def ctc_nll(log_probs_NSV: Tensor, mask_NS: Tensor, targets_NT: Tensor, symbols_N: Tensor) -> Tensor:
+    """Return the negative log-likelihood of each target (N,), 0 where no path writes it; see `ctc_loss`."""
     with torch.autocast(log_probs_NSV.device.type, enabled=False):
-        nll_N = F.ctc_loss(
+        return F.ctc_loss(
             log_probs_NSV.transpose(0, 1),
             targets_NT,
-            steps_N,
+            mask_NS.sum(1),
             symbols_N,
             blank=BLANK,
             reduction="none",
             zero_infinity=True,
         )
-    impossible_N = symbols_N + _repeats(targets_NT, symbols_N) > steps_N
-    return CtcLoss(nll_N.masked_fill(impossible_N, 0.0).sum(), int(impossible_N.sum()))
 
 
 def _repeats(targets_NT: Tensor, symbols_N: Tensor) -> Tensor:

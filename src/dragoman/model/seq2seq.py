@@ -143,6 +143,10 @@ class Seq2Seq(nn.Module):
     def teach(self, memory: Memory, target: Sequence) -> Decoded:
         """Return outputs for each target step, given what was read and the reference before the step."""
         self.check_lengths(memory, target)
+        return self.follow(memory, target)
+
+    def follow(self, memory: Memory, target: Sequence) -> Decoded:
+        """Do what `teach` does, also for a target that ends before its source where steps are aligned."""
         if self.target_port.kind == "tokens":
             decoded, _ = self.advance(tokens_before(target.values), self.start(memory))
         else:

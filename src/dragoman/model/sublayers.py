@@ -108,6 +108,13 @@ class SelfAttention(nn.Module):
         heard_BHTE = attend(query_BHTE, seen.keys_BHSE, seen.values_BHSE, mask, causal, chance)
         return self.outward(join(heard_BHTE)), seen
 
+    def weights(self, x_BTD: Tensor, mask: Tensor | None = None, rotation: Rotation | None = None) -> Tensor:
+        """Return where each step of a whole sequence looks in each head (B, H, T, T)."""
+        query_BHTE, keys_BHTE, _ = split(self.inward(x_BTD), 3, self.heads)
+        if rotation is not None:
+            query_BHTE, keys_BHTE = rotation.turn(query_BHTE), rotation.turn(keys_BHTE)
+        return attention_weights(query_BHTE, keys_BHTE, mask)
+
 
 class CrossAttention(nn.Module):
     """Attention of target steps to a memory, whose keys and values are made once a source."""
@@ -135,17 +142,23 @@ class CrossAttention(nn.Module):
         The beams of a source are folded into its steps, (N·K, T) to (N, K·T): its keys and values are not
         copied.
         """
-        sources = mask_NS.shape[0]
-        (query_NHTE,) = split(self.query(x_BTD.reshape(sources, -1, x_BTD.shape[2])), 1, self.heads)
-        mask_N11S = mask_NS[:, None, None, :]
         chance = self.dropout if self.training else 0.0
         if not reads:
+            query_NHTE, mask_N11S = self._queries(x_BTD, mask_NS), mask_NS[:, None, None, :]
             read_NHTE = attend(query_NHTE, *memory, mask_N11S, dropout_probability=chance)
             return self.outward(join(read_NHTE)).view(x_BTD.shape), None
-        weights_NHTS = attention_weights(query_NHTE, memory.keys_BHSE, mask_N11S)
+        weights_NHTS = self.weights(x_BTD, memory, mask_NS)
         read_NHTE = read(dropout(weights_NHTS, chance, training=True), memory.values_BHSE)
         looked_BTS = weights_NHTS.mean(1).view(*x_BTD.shape[:2], -1)
         return self.outward(join(read_NHTE)).view(x_BTD.shape), looked_BTS
+
+    def weights(self, x_BTD: Tensor, memory: KeysValues, mask_NS: Tensor) -> Tensor:
+        """Return where each step looks in each head (N, H, K·T, S), the beams of a source in its steps."""
+        return attention_weights(self._queries(x_BTD, mask_NS), memory.keys_BHSE, mask_NS[:, None, None, :])
+
+    def _queries(self, x_BTD: Tensor, mask_NS: Tensor) -> Tensor:
+        (query_NHTE,) = split(self.query(x_BTD.reshape(len(mask_NS), -1, x_BTD.shape[2])), 1, self.heads)
+        return query_NHTE
 
 
 class FeedForward(nn.Module):
