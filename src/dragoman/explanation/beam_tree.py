@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,14 +9,16 @@ import torch
 
 from dragoman.bundle import Bundle
 from dragoman.data.batching import padded
+from dragoman.data.text import TextCodec
 from dragoman.decoding.batches import answering
 from dragoman.decoding.decode import searching
 from dragoman.decoding.rules import length_divisor
 from dragoman.decoding.search import search
 from dragoman.decoding.tracing import Continuation, Tokens, Trace
 from dragoman.errors import UserError
+from dragoman.explanation.subject import END_LABEL
 from dragoman.recipe.decoding import Beam, Sample, TokenDecoding
-from dragoman.records import Example, Hypothesis
+from dragoman.records import EOS, Example, Hypothesis
 
 Fate = Literal["answer", "finished", "cut", "went_on", "fell_out", "passed_over", "left_behind"]
 """What became of an answer so far:
@@ -40,6 +41,7 @@ class Node:
     ended has the `score` that ranks answers. `lacked` is by how much it lost: of what fell out or was passed
     over, nats between its best continuation, or itself, and the last that was kept at that step; else the
     difference of its score (of what was left behind: if it had ended there at no cost) to that of the answer.
+    `text` is the answer so far, where it went no further.
     """
 
     piece: str
@@ -50,6 +52,7 @@ class Node:
     fate: Fate
     score: float | None = None
     lacked: float | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,15 +98,10 @@ def beam_tree(
     trace = Trace(others)
     with answering(model), torch.inference_mode():
         answers = search(model, source, within, trace=trace)[0]
-    return tree_of(trace, answers[0], within, bundle.codecs.text.pieces)
+    return tree_of(trace, answers[0], within, bundle.codecs.text)
 
 
-def tree_of(
-    trace: Trace,
-    answer: Hypothesis,
-    section: TokenDecoding,
-    pieces: Callable[[Sequence[int]], list[str]],
-) -> BeamTree:
+def tree_of(trace: Trace, answer: Hypothesis, section: TokenDecoding, codec: TextCodec) -> BeamTree:
     """Put together what a trace says of the search that gave this answer."""
     ended = {one.tokens: one for one in trace.ended}
     kept = [{one.tokens for one in step if one.is_chosen} for step in trace.steps]
@@ -119,7 +117,7 @@ def tree_of(
             score = None if hypothesis is None else hypothesis.score
             nodes.append(
                 Node(
-                    pieces(one.tokens[-1:])[0],
+                    END_LABEL if one.tokens[-1] == EOS else codec.pieces(one.tokens[-1:])[0],
                     number,
                     numbers.get(one.tokens[:-1]),
                     one.log_prob,
@@ -127,6 +125,7 @@ def tree_of(
                     fate,
                     score,
                     _lacked(one, fate, score, answer, lacks, section),
+                    None if fate == "went_on" else codec.decode(one.tokens),
                 )
             )
     return BeamTree(section.method, _width(section), tuple(nodes), numbers.get(answer.tokens))

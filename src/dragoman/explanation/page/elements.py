@@ -105,7 +105,7 @@ def per_cent(share: float) -> str:
 def _attribute(value: str | float) -> str:
     if isinstance(value, str):
         return html.escape(value.translate(_PICTURES))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 def _child(child: Child) -> str:

@@ -1,0 +1,72 @@
+"""The answer token by token: how sure the model was, and what it would have written instead."""
+
+from __future__ import annotations
+
+import math
+
+from dragoman.explanation.explanation import Explanation, strongest
+from dragoman.explanation.page.elements import (
+    Child,
+    Html,
+    element,
+    joined,
+    number,
+    per_cent,
+    said,
+    scrolled,
+    signed,
+    table,
+    visible,
+)
+
+_PLACES = 3
+"""Source steps that are named for each target step."""
+
+
+def choices_section(explanation: Explanation) -> Html | None:
+    """Return the table of steps; None where the answer is not made of tokens."""
+    if not explanation.choices:
+        return None
+    first = explanation.attributions[0] if explanation.attributions else None
+    head = ["token", "probability", "instead"]
+    if first is not None:
+        head.insert(2, f"counts most ({first.method.replace('_', ' ')})")
+    rows: list[list[Child]] = []
+    for step, choice in enumerate(explanation.choices):
+        row: list[Child] = [said(visible(choice.piece)), _probability(choice.log_prob, choice.rank)]
+        if first is not None:
+            row.append(_places(explanation, step))
+        row.append(_alternatives([(one.piece, one.log_prob) for one in choice.alternatives]))
+        rows.append(row)
+    caption = "Each token with the probability that the model gave it, given all before it"
+    return element(
+        "section",
+        {"id": "steps", "aria-labelledby": "steps-title"},
+        element("h2", {"id": "steps-title"}, "Step by step"),
+        scrolled(caption, table(caption, head, rows, "steps")),
+    )
+
+
+def _probability(log_prob: float, rank: int) -> Html:
+    share = math.exp(log_prob)
+    bar = element("span", {"class": "bar", "style": f"--w:{share:.3f}", "aria-hidden": "true"})
+    beaten = f" (rank {rank:,})" if rank > 1 else ""
+    return joined([bar, f" {per_cent(share)}{beaten}"])
+
+
+def _places(explanation: Explanation, step: int) -> Html:
+    attribution = explanation.attributions[0]
+    weights_S = attribution.weights_TS[step]
+    found: list[Child] = []
+    for place in strongest(weights_S, _PLACES):
+        weight = float(weights_S[place])
+        shown = signed(weight) if attribution.is_signed else number(100 * weight, 0) + "%"
+        found += [said(visible(explanation.subject.places[place].label)), f" {shown}", ", "]
+    return joined(found[:-1])
+
+
+def _alternatives(others: list[tuple[str, float]]) -> Html:
+    found: list[Child] = []
+    for piece, log_prob in others:
+        found += [said(visible(piece)), f" {per_cent(math.exp(log_prob))}", ", "]
+    return joined(found[:-1])
