@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dragoman.explanation.attribution import Attribution
-from dragoman.explanation.beam_tree import BeamTree
-from dragoman.explanation.steps import StepChoice
-from dragoman.explanation.subject import Subject
+from dragoman.bundle import Bundle
+from dragoman.errors import UserError
+from dragoman.explanation.attribution import METHODS, Attribution, Method, attention_parts, attribute
+from dragoman.explanation.beam_tree import BeamTree, beam_tree
+from dragoman.explanation.steps import StepChoice, step_choices
+from dragoman.explanation.subject import Subject, subject_of
+from dragoman.recipe.decoding import Decoding, TokenDecoding
+from dragoman.records import Example, Value
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """Why an answer is as it is: one attribution a method, `parts` of attention by layer and head.
 
-    `choices` are what else could have been written at each step, none where numbers are written; `tree` is
-    what the model's own search considered. The answer is the model's, or was given (`is_given`). `seconds`
-    says how long each part of the explanation took.
+    `choices` are what else could have been written at each step, none where no tokens are written; `tree` is
+    what the model's own search considered, which may have found another answer than one that was given
+    (`is_given`). A contrast of one target step alone has one row, that of `step`. `left_out` says of methods
+    that were not asked for by name why this model or source does not have them, `seconds` how long each part
+    took.
     """
 
     subject: Subject
@@ -29,10 +37,95 @@ class Explanation:
     choices: tuple[StepChoice, ...]
     tree: BeamTree | None
     seconds: Mapping[str, float]
+    left_out: Mapping[str, str]
     is_given: bool = False
+    step: int | None = None
+
+    def steps_of(self, attribution: Attribution) -> tuple[int, ...]:
+        """Return the target step of each row."""
+        if attribution.method == "contrastive" and self.step is not None:
+            return (self.step,)
+        return tuple(range(len(attribution.weights_TS)))
+
+
+def explain(
+    bundle: Bundle,
+    example: Example,
+    *,
+    target: Value | None = None,
+    methods: Sequence[Method] | None = None,
+    section: Decoding | None = None,
+    step: int | None = None,
+    foil: str | None = None,
+    alternatives: int = 5,
+) -> Explanation:
+    """Explain an answer: `target`, or what the bundle answers in its own way of decoding or another.
+
+    By default with all methods that this model and source have. A contrast asks why not the next best token
+    at every step, or at one `step` from 0, there perhaps why not `foil`. Raises UserError for a method, asked
+    for by name, that the model does not have, and for what `subject_of` and `attribute` refuse.
+    """
+    wanted = METHODS if methods is None else tuple(dict.fromkeys(methods))
+    if (step is not None or foil is not None) and "contrastive" not in wanted:
+        raise UserError("a step or a foil is for contrast: add the method `contrastive`")
+    costs = _Costs()
+    with costs.part("answer"):
+        subject = subject_of(bundle, example, target, section)
+    attributions: list[Attribution] = []
+    for method in wanted:
+        with costs.part(method, is_needed=methods is not None):
+            is_contrast = method == "contrastive"
+            asked = attribute(
+                subject, method, step=step if is_contrast else None, foil=foil if is_contrast else None
+            )
+            attributions.append(asked)
+    parts: list[Attribution] = []
+    if any(one.method == "attention" for one in attributions):
+        with costs.part("heads"):
+            parts = attention_parts(subject)
+    choices: tuple[StepChoice, ...] = ()
+    with costs.part("alternatives", is_needed=False):
+        choices = step_choices(subject, alternatives)
+    searched = section or bundle.recipe.decoding
+    tree: BeamTree | None = None
+    if isinstance(searched, TokenDecoding):
+        with costs.part("search"):
+            tree = beam_tree(bundle, example, searched)
+    return Explanation(
+        subject,
+        tuple(attributions),
+        tuple(parts),
+        choices,
+        tree,
+        costs.seconds,
+        costs.left_out,
+        target is not None,
+        step,
+    )
 
 
 def strongest(weights_S: NDArray[np.float64], count: int) -> list[int]:
     """Return the source steps that count most, for or against, the strongest first; none that count nothing."""
     order = np.argsort(-np.abs(weights_S), kind="stable")[:count]
     return [int(step) for step in order if weights_S[step] != 0]
+
+
+class _Costs:
+    """How long parts took, and why some could not be had."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.left_out: dict[str, str] = {}
+
+    @contextmanager
+    def part(self, what: str, is_needed: bool = True) -> Iterator[None]:
+        """Time a part; one that is not needed may be refused, and is left out with the reason."""
+        begin = time.perf_counter()
+        try:
+            yield
+        except UserError as fault:
+            if is_needed:
+                raise
+            self.left_out[what] = str(fault)
+        else:
+            self.seconds[what] = time.perf_counter() - begin

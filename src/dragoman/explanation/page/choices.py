@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from dragoman.explanation.attribution import Attribution
 from dragoman.explanation.explanation import Explanation, strongest
 from dragoman.explanation.page.elements import (
     Child,
@@ -27,7 +28,8 @@ def choices_section(explanation: Explanation) -> Html | None:
     """Return the table of steps; None where the answer is not made of tokens."""
     if not explanation.choices:
         return None
-    first = explanation.attributions[0] if explanation.attributions else None
+    whole = [one for one in explanation.attributions if len(one.weights_TS) == len(explanation.choices)]
+    first = whole[0] if whole else None
     head = ["token", "probability", "instead"]
     if first is not None:
         head.insert(2, f"counts most ({first.method.replace('_', ' ')})")
@@ -35,7 +37,7 @@ def choices_section(explanation: Explanation) -> Html | None:
     for step, choice in enumerate(explanation.choices):
         row: list[Child] = [said(visible(choice.piece)), _probability(choice.log_prob, choice.rank)]
         if first is not None:
-            row.append(_places(explanation, step))
+            row.append(_places(explanation, first, step))
         row.append(_alternatives([(one.piece, one.log_prob) for one in choice.alternatives]))
         rows.append(row)
     caption = "Each token with the probability that the model gave it, given all before it"
@@ -54,8 +56,7 @@ def _probability(log_prob: float, rank: int) -> Html:
     return joined([bar, f" {per_cent(share)}{beaten}"])
 
 
-def _places(explanation: Explanation, step: int) -> Html:
-    attribution = explanation.attributions[0]
+def _places(explanation: Explanation, attribution: Attribution, step: int) -> Html:
     weights_S = attribution.weights_TS[step]
     found: list[Child] = []
     for place in strongest(weights_S, _PLACES):

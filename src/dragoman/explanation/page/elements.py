@@ -10,7 +10,8 @@ _VOID = frozenset({"meta", "br", "col"})
 _PICTURES = {code: 0x2400 + code for code in range(32)} | {127: 0x2421}
 """Control characters have pictures in Unicode; HTML has no way to write them."""
 _BLANKS = {" ": "␣", "\n": "↵", "\t": "⇥", "": "∅"}
-_WORD_START = "▁"  # SentencePiece writes it for a blank
+WORD_START = "▁"
+"""SentencePiece writes it for a blank."""
 
 Attributes = Mapping[str, str | float | None]
 
@@ -47,7 +48,7 @@ def raw(source: str) -> Html:
 
 def visible(text: str) -> str:
     """Make blanks and control characters visible, for a piece that would else look like nothing."""
-    piece = _BLANKS.get(text) or text.replace(_WORD_START, "␣")
+    piece = _BLANKS.get(text) or text.replace(WORD_START, "␣")
     return piece.translate(_PICTURES)
 
 

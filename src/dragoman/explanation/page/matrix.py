@@ -5,11 +5,13 @@ Shapes: T target steps, S source steps.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.explanation.attribution import Attribution
-from dragoman.explanation.explanation import strongest
+from dragoman.explanation.explanation import Explanation, strongest
 from dragoman.explanation.page.drawing import label, picture, shading
 from dragoman.explanation.page.elements import Child, Html, element, number, scrolled, signed, visible
 
@@ -20,8 +22,8 @@ MOST_CELLS = 6000
 UPRIGHT = 14
 """With more columns than these their names are written from top to bottom."""
 _CELL, _MARGIN, _HEAD = 14.0, 110.0, 6.0
-_THUMB = 5.0
-_LONGEST_THUMB = 40
+_THUMB, _LARGEST_SQUARE = 120.0, 12.0
+"""The longer side of a small picture, and the most that one weight takes of it."""
 
 
 def scaled(attribution: Attribution) -> Reals:
@@ -31,17 +33,34 @@ def scaled(attribution: Attribution) -> Reals:
     return finite_TS / largest if largest else finite_TS
 
 
-def matrix(attribution: Attribution, pieces: tuple[str, ...], labels: tuple[str, ...], caption: str) -> Html:
+@dataclass(frozen=True)
+class Named:
+    """An attribution with the names of its rows and columns, the target step of each row, and a caption."""
+
+    attribution: Attribution
+    steps: tuple[int, ...]
+    pieces: tuple[str, ...]
+    labels: tuple[str, ...]
+    caption: str
+
+
+def named(explanation: Explanation, attribution: Attribution, caption: str) -> Named:
+    """Name what an attribution is of."""
+    subject, steps = explanation.subject, explanation.steps_of(attribution)
+    pieces = tuple(subject.pieces[step] for step in steps)
+    return Named(attribution, steps, pieces, tuple(place.label for place in subject.places), caption)
+
+
+def matrix(given: Named) -> Html:
     """Return a table with a row for each target step, or a picture of a large one."""
+    attribution, caption = given.attribution, given.caption
     if attribution.weights_TS.size > MOST_CELLS:
-        return _large(attribution, pieces, labels, caption)
+        return _large(given)
     shares_TS = scaled(attribution)
-    columns = [element("th", {"scope": "col"}, element("bdi", None, visible(name))) for name in labels]
+    columns = [element("th", {"scope": "col"}, element("bdi", None, visible(name))) for name in given.labels]
     error_head = element("th", {"scope": "col"}, "missing") if attribution.error_T is not None else None
-    rows = [
-        _row(attribution, shares_TS, step, piece, error_head is not None) for step, piece in enumerate(pieces)
-    ]
-    upright = " upright" if len(labels) > UPRIGHT else ""
+    rows = [_row(given, shares_TS, row) for row in range(len(given.pieces))]
+    upright = " upright" if len(given.labels) > UPRIGHT else ""
     corner = element("td", None, element("span", {"class": "hidden"}, "answer, by source"))
     body = element(
         "table",
@@ -53,25 +72,25 @@ def matrix(attribution: Attribution, pieces: tuple[str, ...], labels: tuple[str,
     return scrolled(caption, body)
 
 
-def _row(attribution: Attribution, shares_TS: Reals, step: int, piece: str, has_error: bool) -> Html:
-    weights_S = attribution.weights_TS[step]
+def _row(given: Named, shares_TS: Reals, row: int) -> Html:
+    attribution = given.attribution
+    weights_S = attribution.weights_TS[row]
     top = strongest(weights_S, 1)
     cells: list[Child] = []
-    for place, (weight, share) in enumerate(zip(weights_S, shares_TS[step], strict=True)):
+    for place, (weight, share) in enumerate(zip(weights_S, shares_TS[row], strict=True)):
         classes = ["against"] if share < 0 else []
         classes += ["top"] if place in top else []
         text = signed(float(weight)) if attribution.is_signed else number(100 * float(weight), 0)
         style = f"--w:{abs(share):.2f}" if abs(share) >= 0.005 else None
         cells.append(element("td", {"class": " ".join(classes) or None, "style": style}, text))
-    if has_error and attribution.error_T is not None:
-        cells.append(element("td", {"class": "error"}, signed(float(attribution.error_T[step]), 3)))
-    head = element("th", {"scope": "row"}, element("bdi", None, visible(piece)))
-    return element("tr", None, head, *cells)
+    if attribution.error_T is not None:
+        cells.append(element("td", {"class": "error"}, signed(float(attribution.error_T[row]), 3)))
+    head = element("th", {"scope": "row"}, element("bdi", None, visible(given.pieces[row])))
+    return element("tr", {"data-t": given.steps[row]}, head, *cells)
 
 
-def _large(
-    attribution: Attribution, pieces: tuple[str, ...], labels: tuple[str, ...], caption: str
-) -> Html:
+def _large(given: Named) -> Html:
+    attribution, caption, pieces = given.attribution, given.caption, given.pieces
     steps, places = attribution.weights_TS.shape
     width = min(_CELL, max(2.0, 1600 / places))
     lefts = [_MARGIN + width * place for place in range(places)]
@@ -84,27 +103,28 @@ def _large(
         "figure",
         None,
         element("figcaption", None, said),
-        scrolled(caption, picture(*size, f"{said} {reads_of(attribution, pieces, labels)}", drawn, *names)),
+        scrolled(caption, picture(*size, f"{said} {reads_of(given)}", drawn, *names)),
     )
 
 
-def reads_of(attribution: Attribution, pieces: tuple[str, ...], labels: tuple[str, ...]) -> str:
+def reads_of(given: Named) -> str:
     """Say in words which source step counts most for each target step, for up to twenty of them."""
     found = []
-    for piece, weights_S in list(zip(pieces, attribution.weights_TS, strict=True))[:20]:
+    for piece, weights_S in list(zip(given.pieces, given.attribution.weights_TS, strict=True))[:20]:
         top = strongest(weights_S, 1)
         if top:
-            found.append(f"{visible(piece)} from {visible(labels[top[0]])}")
+            found.append(f"{visible(piece)} from {visible(given.labels[top[0]])}")
     return "; ".join(found)
 
 
-def thumbnail(attribution: Attribution, pieces: tuple[str, ...], labels: tuple[str, ...]) -> Html:
+def thumbnail(given: Named) -> Html:
     """Return weights as a small picture with its part's name."""
+    attribution = given.attribution
     steps, places = attribution.weights_TS.shape
-    each = min(_THUMB, 160 / max(steps, places))
+    each = min(_LARGEST_SQUARE, _THUMB / max(steps, places, 1))
     lefts = [each * place for place in range(places)]
     tops = [each * step for step in range(steps)]
     drawn = shading(scaled(attribution), lefts, [left + each for left in lefts], tops, each)
-    words = f"{attribution.part}: {reads_of(attribution, pieces, labels)}"
+    words = f"{attribution.part}: {reads_of(given)}"
     frame = picture(max(each * places, 8.0), max(each * steps, 8.0), words, drawn, class_name="thumb")
     return element("figure", {"class": "part"}, frame, element("figcaption", None, attribution.part))

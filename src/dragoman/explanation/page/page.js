@@ -21,7 +21,7 @@
       if (piece.hasAttribute("role")) piece.setAttribute("aria-pressed", String(number === step));
     });
     const table = tableOf(current());
-    const row = table && step !== null ? table.tBodies[0].rows[step] : null;
+    const row = table && step !== null ? table.querySelector(`tr[data-t="${step}"]`) : null;
     const cells = row ? cellsOf(row) : [];
     places.forEach((place, number) => {
       const cell = cells[number];
@@ -51,7 +51,7 @@
     const head = table.tHead.rows[0].cells[cell.cellIndex];
     head.classList.add("at");
     row.cells[0].classList.add("at");
-    if (table.closest(".method")) shade(row.sectionRowIndex);
+    if (table.closest(".method")) shade(Number(row.dataset.t));
     detail.textContent = `“${row.cells[0].innerText}” from “${head.innerText}”: ${cell.innerText}`
       + (cell.classList.contains("top") ? ", the strongest of this step" : "");
   }

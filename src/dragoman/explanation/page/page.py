@@ -14,7 +14,7 @@ from dragoman.explanation.explanation import Explanation
 from dragoman.explanation.page.choices import choices_section
 from dragoman.explanation.page.drawing import patterns
 from dragoman.explanation.page.elements import Child, Html, element, joined, number, per_cent, raw, said, visible
-from dragoman.explanation.page.matrix import matrix, thumbnail
+from dragoman.explanation.page.matrix import matrix, named, thumbnail
 from dragoman.explanation.page.series import series_map
 from dragoman.explanation.page.sound import sound_map
 from dragoman.explanation.page.strip import strip
@@ -99,10 +99,15 @@ def _facts(explanation: Explanation) -> Html:
         strip(subject),
         element("p", {"id": "detail", "role": "status"}),
         element("p", {"class": "summary"}, *_summary(explanation)),
-        element("ul", {"class": "notes"}, *(element("li", None, note) for note in subject.notes))
-        if subject.notes
-        else None,
+        _notes(explanation),
     )
+
+
+def _notes(explanation: Explanation) -> Html | None:
+    """Say what a reader should know, and which methods there are not."""
+    left_out = [f"{what}: {reason}" for what, reason in explanation.left_out.items()]
+    notes = [element("li", None, note) for note in (*explanation.subject.notes, *left_out)]
+    return element("ul", {"class": "notes"}, *notes) if notes else None
 
 
 def _kind(subject: Subject) -> str:
@@ -135,7 +140,7 @@ def _methods(explanation: Explanation) -> Html | None:
     if not explanation.attributions:
         return None
     found = [
-        _method(explanation.subject, attribution, place)
+        _method(explanation, attribution, place)
         for place, attribution in enumerate(explanation.attributions)
     ]
     return element(
@@ -146,19 +151,20 @@ def _methods(explanation: Explanation) -> Html | None:
     )
 
 
-def _method(subject: Subject, attribution: Attribution, place: int) -> Html:
+def _method(explanation: Explanation, attribution: Attribution, place: int) -> Html:
+    subject = explanation.subject
     name, words = _NAMES[attribution.method]
     part = f" ({attribution.part})" if attribution.part else ""
     unit = "signed weights" if attribution.is_signed else "weights in per cent"
     caption = f"{name}{part}: {unit} of the source for each step of the answer"
+    given = named(explanation, attribution, caption)
     match subject.places[0].kind if subject.places else "text":
         case "seconds":
-            shown = sound_map(attribution, subject, caption)
+            shown = sound_map(given, subject)
         case "steps":
-            shown = series_map(attribution, subject, caption)
+            shown = series_map(given, subject)
         case _:
-            labels = tuple(one.label for one in subject.places)
-            shown = matrix(attribution, subject.pieces, labels, caption)
+            shown = matrix(given)
     attributes = {
         "class": "method",
         "id": f"method-{place}",
@@ -173,9 +179,7 @@ def _parts(explanation: Explanation) -> Html | None:
     """Return a small picture of each layer and head, and their weights for the script to show large."""
     if not explanation.parts:
         return None
-    subject = explanation.subject
-    labels = tuple(place.label for place in subject.places)
-    drawn = [thumbnail(part, subject.pieces, labels) for part in explanation.parts]
+    drawn = [thumbnail(named(explanation, part, part.part)) for part in explanation.parts]
     words = "Each layer and head by itself: answer downwards, source to the right. Means hide what differs here."
     return element(
         "section",

@@ -5,15 +5,16 @@ Shapes: S source steps, T target steps, V variables.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.data.number_codec import series_of
-from dragoman.explanation.attribution import Attribution
 from dragoman.explanation.explanation import strongest
 from dragoman.explanation.page.drawing import label, line, picture, shading
 from dragoman.explanation.page.elements import Child, Html, element, number, said, scrolled, signed, table
-from dragoman.explanation.page.matrix import MOST_CELLS, matrix, scaled
+from dragoman.explanation.page.matrix import MOST_CELLS, Named, matrix, scaled
 from dragoman.explanation.subject import Subject
 from dragoman.records import Series
 
@@ -26,21 +27,22 @@ _PANEL, _AXIS, _BAND = 96.0, 26.0, 20.0
 _PLACES, _DATES = 3, 5
 
 
-def series_map(attribution: Attribution, subject: Subject, caption: str) -> Html:
+def series_map(given: Named, subject: Subject) -> Html:
     """Return the drawing, a table of the dates that count, and the weights, folded away."""
-    labels = tuple(place.label for place in subject.places)
-    full = matrix(attribution, subject.pieces, labels, f"{caption}, all weights")
-    is_table = attribution.weights_TS.size <= MOST_CELLS
+    caption = given.caption
+    full = matrix(replace(given, caption=f"{caption}, all weights"))
+    is_table = given.attribution.weights_TS.size <= MOST_CELLS
     return element(
         "div",
         None,
-        scrolled(caption, _drawing(attribution, subject, caption)),
-        _dates(attribution, subject, caption),
+        scrolled(caption, _drawing(given, subject)),
+        _dates(given, subject),
         element("details", None, element("summary", None, "All weights"), full) if is_table else None,
     )
 
 
-def _drawing(attribution: Attribution, subject: Subject, caption: str) -> Html:
+def _drawing(given: Named, subject: Subject) -> Html:
+    attribution = given.attribution
     context = series_of(subject.example.source)
     answer = subject.answer if isinstance(subject.answer, Series) else None
     ahead = 0 if answer is None else len(answer.values)
@@ -57,12 +59,12 @@ def _drawing(attribution: Attribution, subject: Subject, caption: str) -> Html:
     parts.append(shading(together, lefts, rights, [top], _BAND - 2))
     parts.append(label(_MARGIN - 8, top + 14, "all steps", "end"))
     top += _BAND + 6
-    row = 12.0 if len(subject.pieces) <= 48 else 5.0
-    tops = [top + row * step for step in range(len(subject.pieces))]
+    row = 12.0 if len(given.pieces) <= 48 else 5.0
+    tops = [top + row * step for step in range(len(given.pieces))]
     parts.append(shading(scaled(attribution), lefts, rights, tops, row - 1))
-    for step in range(0, len(subject.pieces), max(1, round(14 / row))):
-        parts.append(label(_MARGIN - 8, tops[step] + row - 2, subject.pieces[step][:18], "end axis"))
-    words = f"{caption}: lines of the series with dates, below them a row of shades for each step of the answer"
+    for step in range(0, len(given.pieces), max(1, round(14 / row))):
+        parts.append(label(_MARGIN - 8, tops[step] + row - 2, given.pieces[step][:18], "end axis"))
+    words = f"{given.caption}: lines of the series with dates, below them a row of shades for each step of the answer"
     return picture(_MARGIN + _WIDTH + 20, top + row * len(tops) + 6, words, *parts)
 
 
@@ -110,9 +112,10 @@ def _axis(subject: Subject, each: float, top: float) -> Html:
     return element("g", None, *parts)
 
 
-def _dates(attribution: Attribution, subject: Subject, caption: str) -> Html:
+def _dates(given: Named, subject: Subject) -> Html:
+    attribution, caption = given.attribution, given.caption
     rows: list[list[Child]] = []
-    for piece, weights_S in zip(subject.pieces, attribution.weights_TS, strict=True):
+    for piece, weights_S in zip(given.pieces, attribution.weights_TS, strict=True):
         found = []
         for place in strongest(weights_S, _PLACES):
             weight = float(weights_S[place])

@@ -5,6 +5,8 @@ Shapes: S source steps, T target steps, F frames, B bands.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +15,8 @@ from dragoman.data.speech import SpeechCodec
 from dragoman.explanation.attribution import Attribution
 from dragoman.explanation.explanation import strongest
 from dragoman.explanation.page.drawing import label, line, picture, pooled, shading, ticks
-from dragoman.explanation.page.elements import Child, Html, element, number, per_cent, said, scrolled, signed, table
-from dragoman.explanation.page.matrix import MOST_CELLS, matrix, scaled
-from dragoman.explanation.page.elements import visible
+from dragoman.explanation.page.elements import Child, Html, element, number, per_cent, said, scrolled, signed, table, visible
+from dragoman.explanation.page.matrix import MOST_CELLS, Named, matrix, scaled
 from dragoman.explanation.subject import Place, Subject
 
 Reals = NDArray[np.float64]
@@ -27,24 +28,24 @@ _DARK, _LIGHT = 98, 40
 """Percentiles of energy that are darkest and blank."""
 
 
-def sound_map(attribution: Attribution, subject: Subject, caption: str) -> Html:
+def sound_map(given: Named, subject: Subject) -> Html:
     """Return the drawing, a table of where each token was heard, and the weights, folded away."""
-    labels = tuple(place.label for place in subject.places)
-    full = matrix(attribution, subject.pieces, labels, f"{caption}, all weights")
-    is_table = attribution.weights_TS.size <= MOST_CELLS
+    caption = given.caption
+    full = matrix(replace(given, caption=f"{caption}, all weights"))
+    is_table = given.attribution.weights_TS.size <= MOST_CELLS
     return element(
         "div",
         None,
-        scrolled(caption, _drawing(attribution, subject, caption)),
-        _moments(attribution, subject, caption),
+        scrolled(caption, _drawing(given, subject)),
+        _moments(given, subject),
         element("details", None, element("summary", None, "All weights"), full) if is_table else None,
     )
 
 
-def _drawing(attribution: Attribution, subject: Subject, caption: str) -> Html:
+def _drawing(given: Named, subject: Subject) -> Html:
     seconds = max((place.end for place in subject.places), default=0.0) or 1.0
     per_second = _WIDTH / seconds
-    bottom = _ENERGY + _AXIS + _ROW * len(subject.pieces)
+    bottom = _ENERGY + _AXIS + _ROW * len(given.pieces)
     parts: list[Child] = [_energy(subject, per_second), label(_MARGIN - 8, _ENERGY / 2, "energy", "end")]
     for second in ticks(0.0, seconds):
         x = _MARGIN + second * per_second
@@ -52,12 +53,12 @@ def _drawing(attribution: Attribution, subject: Subject, caption: str) -> Html:
         parts.append(label(x, _ENERGY + 16, f"{second:g} s", "middle axis"))
     lefts = [_MARGIN + place.begin * per_second for place in subject.places]
     rights = [_MARGIN + place.end * per_second for place in subject.places]
-    tops = [_ENERGY + _AXIS + _ROW * step for step in range(len(subject.pieces))]
-    parts.append(shading(_by_row(attribution), lefts, rights, tops, _ROW - 4))
-    for top, piece in zip(tops, subject.pieces, strict=True):
+    tops = [_ENERGY + _AXIS + _ROW * step for step in range(len(given.pieces))]
+    parts.append(shading(_by_row(given.attribution), lefts, rights, tops, _ROW - 4))
+    for top, piece in zip(tops, given.pieces, strict=True):
         parts.append(label(_MARGIN - 8, top + 15, piece[:16], "end"))
-    words = f"{caption}: energy of the sound over {seconds:.2f} seconds, below it a row for each token. "
-    return picture(_MARGIN + _WIDTH + 20, bottom + 6, words + _heard(attribution, subject), *parts)
+    words = f"{given.caption}: energy of the sound over {seconds:.2f} seconds, below it a row for each token. "
+    return picture(_MARGIN + _WIDTH + 20, bottom + 6, words + _heard(given, subject), *parts)
 
 
 def _by_row(attribution: Attribution) -> Reals:
@@ -85,15 +86,16 @@ def _energy(subject: Subject, per_second: float) -> Html | None:
     return element("g", {"class": "energy"}, drawn)
 
 
-def _heard(attribution: Attribution, subject: Subject) -> str:
-    rows = zip(subject.pieces, attribution.weights_TS, strict=True)
+def _heard(given: Named, subject: Subject) -> str:
+    rows = zip(given.pieces, given.attribution.weights_TS, strict=True)
     spans = [(piece, core(weights_S, subject.places)) for piece, weights_S in rows]
     return "; ".join(f"{visible(piece)} at {span[0]:.2f} to {span[1]:.2f} s" for piece, span in spans if span)
 
 
-def _moments(attribution: Attribution, subject: Subject, caption: str) -> Html:
+def _moments(given: Named, subject: Subject) -> Html:
+    attribution, caption = given.attribution, given.caption
     rows: list[list[Child]] = []
-    for piece, weights_S in zip(subject.pieces, attribution.weights_TS, strict=True):
+    for piece, weights_S in zip(given.pieces, attribution.weights_TS, strict=True):
         span, top = core(weights_S, subject.places), strongest(weights_S, 1)
         if span is None or not top:
             rows.append([said(visible(piece)), "nowhere", "", ""])

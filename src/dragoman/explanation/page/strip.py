@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dragoman.explanation.page.elements import Child, Html, element, joined, said, visible
+from dragoman.explanation.page.elements import WORD_START, Child, Html, element, joined, said, visible
 from dragoman.explanation.subject import Subject
 from dragoman.records import text_of
 
@@ -44,7 +44,10 @@ def _named(subject: Subject) -> str:
 
 
 def _answer(subject: Subject) -> Html:
+    """Put a blank where a piece begins a word; a box around each keeps the others apart."""
     parts: list[Child] = []
     for number, piece in enumerate(subject.pieces):
-        parts += [element("span", {"class": "piece", "data-t": number}, visible(piece)), " "]
+        bare = piece.removeprefix(WORD_START)
+        parts.append(" " if bare != piece and number else None)
+        parts.append(element("span", {"class": "piece", "data-t": number}, visible(bare)))
     return joined(parts)

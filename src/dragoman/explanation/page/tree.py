@@ -27,6 +27,11 @@ FATES = {
     "left_behind": "… left behind",
     "passed_over": "· passed over",
 }
+_LEGEND = (
+    "From left to right a token a step; the thicker a line, the more probable its token. ★ is the answer with "
+    "its score. Behind others stands by how much they lost: ■ ended with a worse score, ✕ fell out of the beam, "
+    "· was never kept, … was left behind when the search was done, ✂ was cut at the length limit."
+)
 _MOST_LEAVES = 28
 """Lines that are drawn; what was kept comes first, then what lacked least."""
 _ROW, _LETTER, _GAP, _TOP, _LEFT = 26.0, 8.0, 26.0, 34.0, 12.0
@@ -45,6 +50,7 @@ def tree_section(tree: BeamTree | None) -> Html | None:
         element("h2", {"id": "search-title"}, "What was considered, and why it lost"),
         element("p", None, *_summary(tree)),
         scrolled("The tree of the search", _drawing(tree)) if tree.nodes else None,
+        element("p", {"class": "legend"}, _LEGEND),
         _ends(tree),
         _passed_over(tree),
     )
@@ -169,10 +175,19 @@ def _note(node: Node) -> str:
 
 
 def _shown(tree: BeamTree) -> set[int]:
-    """Return all that was kept, and of what was passed over the closest, while there is room."""
+    """Return all that was kept, and of what was passed over the closest, while there is room.
+
+    What follows a line that fell out is left to the tables: its note says by how much it was beaten.
+    """
     kept = {number_of for number_of, node in enumerate(tree.nodes) if node.fate != "passed_over"}
     ends = sum(tree.nodes[number_of].fate != "went_on" for number_of in kept)
-    others = sorted(set(range(len(tree.nodes))) - kept, key=lambda number_of: _lack(tree.nodes[number_of]))
+    went_on = {None, *(number_of for number_of in kept if tree.nodes[number_of].fate == "went_on")}
+    beside = [
+        number_of
+        for number_of, node in enumerate(tree.nodes)
+        if node.fate == "passed_over" and node.parent in went_on
+    ]
+    others = sorted(beside, key=lambda number_of: _lack(tree.nodes[number_of]))
     return kept | set(others[: max(0, _MOST_LEAVES - ends)])
 
 
