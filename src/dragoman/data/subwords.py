@@ -66,11 +66,13 @@ class SubwordUnits:
         return self._sampler.cut(self._processor.normalize(text), seed)
 
     def spans(self, text: str) -> list[Span]:
-        """Return the places of the pieces; the space that SentencePiece puts before all text has no length."""
+        """Return the places of the pieces; the space that SentencePiece puts before a text has no length."""
         escaped = text.translate(_ESCAPED)
         letters = self._processor.normalize(escaped)
         before = len(letters) - len(escaped)
-        places = [0] * before + [place for place, letter in enumerate(text) for _ in letter.translate(_ESCAPED)]
+        places = [0] * before
+        for place, letter in enumerate(text):
+            places += [place] * len(letter.translate(_ESCAPED))
         places.append(len(text))
         found, begin, waiting = [], 0, b""
         for token in self.cut(text, None):

@@ -20,7 +20,7 @@ from dragoman.model.sublayers import CrossAttention, SelfAttention
 
 @dataclass(frozen=True)
 class Looks:
-    """Weights of each layer that attends: the encoder's to itself (N, H, S, S), the decoder's (N, H, Q, S)."""
+    """Weights of each layer that attends: encoder to itself (N, H, S, S), decoder to it (N, H, Q, S)."""
 
     encoder: list[Tensor] = field(default_factory=list)
     decoder: list[Tensor] = field(default_factory=list)
