@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,14 @@ from dragoman.explanation.subject import Subject, subject_of
 from dragoman.recipe.decoding import Decoding, TokenDecoding
 from dragoman.records import Example, Value
 
+Group = Literal["usual", "quick", "all"]
+GROUPS: Mapping[Group, tuple[Method, ...]] = {
+    "usual": ("attention", "occlusion"),
+    "quick": tuple(method for method in METHODS if method != "integrated_gradients"),
+    "all": METHODS,
+}
+"""Methods by one name; integrated gradients alone take longer than all others together."""
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -26,7 +35,7 @@ class Explanation:
 
     `choices` are what else could have been written at each step, none where no tokens are written; `tree` is
     what the model's own search considered, which may have found another answer than one that was given
-    (`is_given`). A contrast of one target step alone has one row, that of `step`. `left_out` says of methods
+    (`is_given`). A contrast of one target step alone has one row, that of `step`, counted from 0. `left_out` says of methods
     that were not asked for by name why this model or source does not have them, `seconds` how long each part
     took.
     """
@@ -53,7 +62,7 @@ def explain(
     example: Example,
     *,
     target: Value | None = None,
-    methods: Sequence[Method] | None = None,
+    methods: Sequence[Method] | Group = "usual",
     section: Decoding | None = None,
     step: int | None = None,
     foil: str | None = None,
@@ -61,24 +70,25 @@ def explain(
 ) -> Explanation:
     """Explain an answer: `target`, or what the bundle answers in its own way of decoding or another.
 
-    By default with all methods that this model and source have. A contrast asks why not the next best token
-    at every step, or at one `step` from 0, there perhaps why not `foil`. Raises UserError for a method, asked
-    for by name, that the model does not have, and for what `subject_of` and `attribute` refuse.
+    Of a group of methods it takes those that this model and source have. A contrast asks why not the next best token at every step, or at one `step` from 1, there
+    perhaps why not `foil`; either asks for a contrast too. Raises UserError for a method, asked for by name,
+    that the model does not have, and for what `subject_of` and `attribute` refuse.
     """
-    wanted = METHODS if methods is None else tuple(dict.fromkeys(methods))
-    if (step is not None or foil is not None) and "contrastive" not in wanted:
-        raise UserError("a step or a foil is for contrast: add the method `contrastive`")
+    is_contrast = step is not None or foil is not None
+    named = tuple(methods) if not isinstance(methods, str) else GROUPS[methods]
+    wanted = dict.fromkeys((*named, "contrastive") if is_contrast else named)
     costs = _Costs()
     with costs.part("answer"):
         subject = subject_of(bundle, example, target, section)
+    place = None if step is None else _place(subject, step)
     attributions: list[Attribution] = []
     for method in wanted:
-        with costs.part(method, is_needed=methods is not None):
-            is_contrast = method == "contrastive"
-            asked = attribute(
-                subject, method, step=step if is_contrast else None, foil=foil if is_contrast else None
+        with costs.part(method, is_needed=not isinstance(methods, str)):
+            attributions.append(
+                attribute(subject, method, step=place, foil=foil)
+                if method == "contrastive"
+                else attribute(subject, method)
             )
-            attributions.append(asked)
     parts: list[Attribution] = []
     if any(one.method == "attention" for one in attributions):
         with costs.part("heads"):
@@ -100,8 +110,15 @@ def explain(
         costs.seconds,
         costs.left_out,
         target is not None,
-        step,
+        place,
     )
+
+
+def _place(subject: Subject, step: int) -> int:
+    """Count a step from 0."""
+    if not 1 <= step <= len(subject.pieces):
+        raise UserError(f"step: expected 1 to {len(subject.pieces)}, the steps of this answer, found {step}")
+    return step - 1
 
 
 def strongest(weights_S: NDArray[np.float64], count: int) -> list[int]:

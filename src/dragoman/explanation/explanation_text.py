@@ -48,7 +48,9 @@ def _choices(explanation: Explanation) -> Iterator[str]:
 
 def _attribution(explanation: Explanation, attribution: Attribution) -> Iterator[str]:
     part = f" ({attribution.part})" if attribution.part else ""
-    unit = "what speaks for + and against - each token" if attribution.is_signed else "shares of what was read"
+    unit = (
+        "what speaks for + and against - each token" if attribution.is_signed else "shares of what was read"
+    )
     yield f"{attribution.method.replace('_', ' ')}{part}: {unit}"
     subject, rows = explanation.subject, []
     for row, step in enumerate(explanation.steps_of(attribution)):

@@ -53,7 +53,7 @@ def _probability(log_prob: float, rank: int) -> Html:
     share = math.exp(log_prob)
     bar = element("span", {"class": "bar", "style": f"--w:{share:.3f}", "aria-hidden": "true"})
     beaten = f" (rank {rank:,})" if rank > 1 else ""
-    return joined([bar, f" {per_cent(share)}{beaten}"])
+    return element("span", {"class": "share"}, bar, f" {per_cent(share)}{beaten}")
 
 
 def _places(explanation: Explanation, attribution: Attribution, step: int) -> Html:

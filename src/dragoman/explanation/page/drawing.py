@@ -39,7 +39,9 @@ def patterns() -> Html:
     size = {"width": 4, "height": 4, "patternUnits": "userSpaceOnUse"}
     pattern = element("pattern", {"id": HATCH, **size}, line)
     return element(
-        "svg", {"width": 0, "height": 0, "aria-hidden": "true", "class": "patterns"}, element("defs", None, pattern)
+        "svg",
+        {"width": 0, "height": 0, "aria-hidden": "true", "class": "patterns"},
+        element("defs", None, pattern),
     )
 
 
@@ -73,7 +75,9 @@ def _outline(
         edges = np.flatnonzero(np.diff(np.concatenate([[0], cells.astype(np.int8), [0]])))
         for first, end in edges.reshape(-1, 2).tolist():
             left, right = lefts[first], rights[end - 1]
-            found.append(f"M{_short(left)} {_short(tops[row])}h{_short(right - left)}v{_short(height)}H{_short(left)}z")
+            found.append(
+                f"M{_short(left)} {_short(tops[row])}h{_short(right - left)}v{_short(height)}H{_short(left)}z"
+            )
     return "".join(found)
 
 

@@ -81,7 +81,9 @@ def table(
 
 def scrolled(label: str, *children: Child) -> Html:
     """Return what may be wider than the page, to be scrolled by keys too."""
-    return element("div", {"class": "scrolled", "role": "region", "aria-label": label, "tabindex": 0}, *children)
+    return element(
+        "div", {"class": "scrolled", "role": "region", "aria-label": label, "tabindex": 0}, *children
+    )
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -13,7 +13,17 @@ from dragoman.explanation.attribution import Attribution, Method
 from dragoman.explanation.explanation import Explanation
 from dragoman.explanation.page.choices import choices_section
 from dragoman.explanation.page.drawing import patterns
-from dragoman.explanation.page.elements import Child, Html, element, joined, number, per_cent, raw, said, visible
+from dragoman.explanation.page.elements import (
+    Child,
+    Html,
+    element,
+    joined,
+    number,
+    per_cent,
+    raw,
+    said,
+    visible,
+)
 from dragoman.explanation.page.matrix import matrix, named, thumbnail
 from dragoman.explanation.page.series import series_map
 from dragoman.explanation.page.sound import sound_map
@@ -128,10 +138,18 @@ def _summary(explanation: Explanation) -> list[Child]:
     ]
     least = min(choices, key=lambda choice: choice.log_prob)
     if len(choices) > 1:
-        parts += [" It was least sure of “", said(visible(least.piece)), f"” ({per_cent(math.exp(least.log_prob))}"]
+        parts += [
+            " It was least sure of “",
+            said(visible(least.piece)),
+            f"” ({per_cent(math.exp(least.log_prob))}",
+        ]
         others = [one for one in least.alternatives if one.piece != least.piece][:1]
         for other in others:
-            parts += ["; next to it stood “", said(visible(other.piece)), f"”, {per_cent(math.exp(other.log_prob))}"]
+            parts += [
+                "; next to it stood “",
+                said(visible(other.piece)),
+                f"”, {per_cent(math.exp(other.log_prob))}",
+            ]
         parts.append(").")
     return parts
 
@@ -140,8 +158,7 @@ def _methods(explanation: Explanation) -> Html | None:
     if not explanation.attributions:
         return None
     found = [
-        _method(explanation, attribution, place)
-        for place, attribution in enumerate(explanation.attributions)
+        _method(explanation, attribution, place) for place, attribution in enumerate(explanation.attributions)
     ]
     return element(
         "section",
@@ -180,7 +197,9 @@ def _parts(explanation: Explanation) -> Html | None:
     if not explanation.parts:
         return None
     drawn = [thumbnail(named(explanation, part, part.part)) for part in explanation.parts]
-    words = "Each layer and head by itself: answer downwards, source to the right. Means hide what differs here."
+    words = (
+        "Each layer and head by itself: answer downwards, source to the right. Means hide what differs here."
+    )
     return element(
         "section",
         {"id": "heads", "aria-labelledby": "heads-title"},
@@ -194,8 +213,14 @@ def _parts(explanation: Explanation) -> Html | None:
 def _part_weights(explanation: Explanation) -> Html | None:
     if sum(part.weights_TS.size for part in explanation.parts) > _MOST_PART_WEIGHTS:
         return None
-    rounded = [np.rint(1000 * np.nan_to_num(part.weights_TS)).astype(int).tolist() for part in explanation.parts]
-    return element("script", {"type": "application/json", "id": "part-weights"}, raw(json.dumps(rounded, separators=(",", ":"))))
+    rounded = [
+        np.rint(1000 * np.nan_to_num(part.weights_TS)).astype(int).tolist() for part in explanation.parts
+    ]
+    return element(
+        "script",
+        {"type": "application/json", "id": "part-weights"},
+        raw(json.dumps(rounded, separators=(",", ":"))),
+    )
 
 
 def _costs(explanation: Explanation) -> Html:

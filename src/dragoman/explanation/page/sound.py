@@ -15,7 +15,18 @@ from dragoman.data.speech import SpeechCodec
 from dragoman.explanation.attribution import Attribution
 from dragoman.explanation.explanation import strongest
 from dragoman.explanation.page.drawing import label, line, picture, pooled, shading, ticks
-from dragoman.explanation.page.elements import Child, Html, element, number, per_cent, said, scrolled, signed, table, visible
+from dragoman.explanation.page.elements import (
+    Child,
+    Html,
+    element,
+    number,
+    per_cent,
+    said,
+    scrolled,
+    signed,
+    table,
+    visible,
+)
 from dragoman.explanation.page.matrix import MOST_CELLS, Named, matrix, scaled
 from dragoman.explanation.subject import Place, Subject
 
@@ -57,7 +68,9 @@ def _drawing(given: Named, subject: Subject) -> Html:
     parts.append(shading(_by_row(given.attribution), lefts, rights, tops, _ROW - 4))
     for top, piece in zip(tops, given.pieces, strict=True):
         parts.append(label(_MARGIN - 8, top + 15, piece[:16], "end"))
-    words = f"{given.caption}: energy of the sound over {seconds:.2f} seconds, below it a row for each token. "
+    words = (
+        f"{given.caption}: energy of the sound over {seconds:.2f} seconds, below it a row for each token. "
+    )
     return picture(_MARGIN + _WIDTH + 20, bottom + 6, words + _heard(given, subject), *parts)
 
 

@@ -61,10 +61,16 @@ def _summary(tree: BeamTree) -> list[Child]:
     kept = sum(node.fate != "passed_over" for node in tree.nodes)
     ended = sorted((node for node in tree.nodes if node.fate == "finished"), key=_lack)
     ways = {"beam": f"A beam of {tree.width}", "sample": f"Sampling {tree.width} times"}
-    said_first = f"{ways.get(tree.method, 'Greedy search')} kept {kept:,} continuations in {tree.steps:,} steps"
+    said_first = (
+        f"{ways.get(tree.method, 'Greedy search')} kept {kept:,} continuations in {tree.steps:,} steps"
+    )
     parts: list[Child] = [said_first, f" and ended with {len(ended) + (tree.answer is not None):,} answers. "]
     if ended and ended[0].lacked is not None:
-        parts += ["The runner-up is “", said(ended[0].text or ""), f"”, {number(ended[0].lacked, 3)} behind. "]
+        parts += [
+            "The runner-up is “",
+            said(ended[0].text or ""),
+            f"”, {number(ended[0].lacked, 3)} behind. ",
+        ]
     return parts
 
 
@@ -79,7 +85,11 @@ def why(node: Node) -> str:
         case "cut":
             return "it came to no end within the length limit"
         case "fell_out":
-            return f"at the next step its best continuation was {by} behind the last one kept" if by else "fell out"
+            return (
+                f"at the next step its best continuation was {by} behind the last one kept"
+                if by
+                else "fell out"
+            )
         case "left_behind":
             return f"the search was done: at best {number(_lack(node), 3)} behind in score"
         case _:
@@ -247,7 +257,9 @@ def _edge(
     above = _TOP + _ROW * rows[node.parent]
     end, middle = x - 4, x - _GAP / 2
     path = f"M{start:.0f} {above:.0f}H{middle - 8:.0f}Q{middle:.0f} {above:.0f} {middle:.0f} "
-    path += f"{above + min(8.0, y - above):.0f}V{max(above, y - 8):.0f}Q{middle:.0f} {y:.0f} {end:.0f} {y:.0f}"
+    path += (
+        f"{above + min(8.0, y - above):.0f}V{max(above, y - 8):.0f}Q{middle:.0f} {y:.0f} {end:.0f} {y:.0f}"
+    )
     if y == above:
         path = f"M{start:.0f} {above:.0f}H{end:.0f}"
     width = 1 + 3 * math.exp(node.log_prob)
