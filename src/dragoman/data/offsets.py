@@ -45,7 +45,7 @@ def origins_of(section: Section, text: str) -> list[Span]:
     for begin, end in _pieces(section, text):
         part = normalise_text(section, text[begin:end])
         parts.append(part)
-        if len(part) == end - begin:
+        if _is_letter_by_letter(section, text[begin:end], part):
             found += [(place, place + 1) for place in range(begin, end)]
         else:
             found += [(begin, end)] * len(part)
@@ -61,6 +61,14 @@ def _pieces(section: Section, text: str) -> list[Span]:
         if apart == normalise_text(section, before + after):
             cuts.append(place)
     return list(zip(cuts, [*cuts[1:], len(text)], strict=True)) if text else []
+
+
+def _is_letter_by_letter(section: Section, text: str, normal: str) -> bool:
+    """Say whether each letter of a piece became one; a sigma that ends a word is still its sigma."""
+    return len(text) == len(normal) and all(
+        letter == "ς" or normalise_text(section, typed) == letter
+        for typed, letter in zip(text, normal, strict=True)
+    )
 
 
 def _joined(origins: list[Span], span: Span) -> Span:
