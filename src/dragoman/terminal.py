@@ -190,9 +190,8 @@ def methods_of(names: Sequence[str], is_page: bool) -> Any:
         return names[0]
     wrong = [name for name in names if name not in METHODS]
     if wrong:
-        raise UserError(
-            f"--method: expected {', '.join(METHODS)}, or one of {', '.join(GROUPS)} alone; found {wrong[0]!r}"
-        )
+        known = f"{', '.join(METHODS)}, or {', '.join(GROUPS)} alone"
+        raise UserError(f"--method: expected {known}; found {wrong[0]!r}")
     return list(names) or ("quick" if is_page else "usual")
 
 

@@ -73,8 +73,8 @@ def search(
 
     `model` is in eval mode and on the device of `source`; `trace` is told what was considered, of one source.
     A source without probabilities gets one empty, unfinished hypothesis that scores minus infinity, and does
-    not touch the others. Raises UserError for a coverage penalty where the decoder attends to nothing, and for
-    a prefix as long as `max_length`.
+    not touch the others. Raises UserError for a coverage penalty where the decoder attends to nothing, and
+    for a prefix as long as `max_length`.
     """
     if not len(source.lengths_B):
         return []

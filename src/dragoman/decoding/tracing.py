@@ -19,7 +19,7 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """An answer so far, its last token the one considered: that token's log-probability, and the sum of all."""
+    """An answer so far, its last token considered: that token's log-probability, and the sum of all."""
 
     tokens: Tokens
     log_prob: float

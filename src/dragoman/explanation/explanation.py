@@ -35,9 +35,9 @@ class Explanation:
 
     `choices` are what else could have been written at each step, none where no tokens are written; `tree` is
     what the model's own search considered, which may have found another answer than one that was given
-    (`is_given`). A contrast of one target step alone has one row, that of `step`, counted from 0. `left_out` says of methods
-    that were not asked for by name why this model or source does not have them, `seconds` how long each part
-    took.
+    (`is_given`). A contrast of one target step alone has one row, that of `step`, counted from 0. `left_out`
+    says of methods that were not asked for by name why this model or source does not have them, `seconds`
+    how long each part took.
     """
 
     subject: Subject
@@ -70,9 +70,10 @@ def explain(
 ) -> Explanation:
     """Explain an answer: `target`, or what the bundle answers in its own way of decoding or another.
 
-    Of a group of methods it takes those that this model and source have. A contrast asks why not the next best token at every step, or at one `step` from 1, there
-    perhaps why not `foil`; either asks for a contrast too. Raises UserError for a method, asked for by name,
-    that the model does not have, and for what `subject_of` and `attribute` refuse.
+    Of a group of methods it takes those that this model and source have. A contrast asks why not the next
+    best token at every step, or at one `step` from 1, there perhaps why not `foil`; either asks for a
+    contrast too. Raises UserError for a method, asked for by name, that the model does not have, and for what
+    `subject_of` and `attribute` refuse.
     """
     is_contrast = step is not None or foil is not None
     named = tuple(methods) if not isinstance(methods, str) else GROUPS[methods]
@@ -122,7 +123,7 @@ def _place(subject: Subject, step: int) -> int:
 
 
 def strongest(weights_S: NDArray[np.float64], count: int) -> list[int]:
-    """Return the source steps that count most, for or against, the strongest first; none that count nothing."""
+    """Return the source steps that count most, for or against, strongest first; none that count nothing."""
     order = np.argsort(-np.abs(weights_S), kind="stable")[:count]
     return [int(step) for step in order if weights_S[step] != 0]
 

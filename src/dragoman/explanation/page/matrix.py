@@ -22,8 +22,8 @@ MOST_CELLS = 6000
 UPRIGHT = 14
 """With more columns than these their names are written from top to bottom."""
 _CELL, _MARGIN, _HEAD = 14.0, 110.0, 6.0
-_THUMB, _LARGEST_SQUARE = 120.0, 12.0
-"""The longer side of a small picture, and the most that one weight takes of it."""
+_THUMB, _LARGEST_SIDE = 120.0, 12.0
+"""The longest side of a small picture, and the most that one weight takes of it."""
 
 
 def scaled(attribution: Attribution) -> Reals:
@@ -121,10 +121,10 @@ def thumbnail(given: Named) -> Html:
     """Return weights as a small picture with its part's name."""
     attribution = given.attribution
     steps, places = attribution.weights_TS.shape
-    each = min(_LARGEST_SQUARE, _THUMB / max(steps, places, 1))
-    lefts = [each * place for place in range(places)]
-    tops = [each * step for step in range(steps)]
-    drawn = shading(scaled(attribution), lefts, [left + each for left in lefts], tops, each)
+    wide, high = (min(_LARGEST_SIDE, _THUMB / max(count, 1)) for count in (places, steps))
+    lefts = [wide * place for place in range(places)]
+    tops = [high * step for step in range(steps)]
+    drawn = shading(scaled(attribution), lefts, [left + wide for left in lefts], tops, high)
     words = f"{attribution.part}: {reads_of(given)}"
-    frame = picture(max(each * places, 8.0), max(each * steps, 8.0), words, drawn, class_name="thumb")
+    frame = picture(max(wide * places, 8.0), max(high * steps, 8.0), words, drawn, class_name="thumb")
     return element("figure", {"class": "part"}, frame, element("figcaption", None, attribution.part))

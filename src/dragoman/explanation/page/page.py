@@ -1,4 +1,4 @@
-"""The whole page: facts, steps, methods, the search; style and script are in it, nothing comes from elsewhere."""
+"""The whole page: facts, steps, methods, the search; style and script are in it, nothing is fetched."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ _NAMES: dict[Method, tuple[str, str]] = {
     ),
     "integrated_gradients": (
         "Integrated gradients",
-        "Shares of the change in log-probability from an empty source to this one (Sundararajan et al. 2017). "
-        "What they miss of it is in the last column.",
+        "Shares of the change in log-probability from an empty source to this one (Sundararajan et al. "
+        "2017). What they miss of it is in the last column.",
     ),
     "occlusion": (
         "Occlusion",
@@ -143,8 +143,7 @@ def _summary(explanation: Explanation) -> list[Child]:
             said(visible(least.piece)),
             f"” ({per_cent(math.exp(least.log_prob))}",
         ]
-        others = [one for one in least.alternatives if one.piece != least.piece][:1]
-        for other in others:
+        for other in least.alternatives[:1]:
             parts += [
                 "; next to it stood “",
                 said(visible(other.piece)),
@@ -197,9 +196,7 @@ def _parts(explanation: Explanation) -> Html | None:
     if not explanation.parts:
         return None
     drawn = [thumbnail(named(explanation, part, part.part)) for part in explanation.parts]
-    words = (
-        "Each layer and head by itself: answer downwards, source to the right. Means hide what differs here."
-    )
+    words = "Each layer and head by itself: answer downwards, source to the right. Means hide what differs."
     return element(
         "section",
         {"id": "heads", "aria-labelledby": "heads-title"},

@@ -64,7 +64,7 @@ def _drawing(given: Named, subject: Subject) -> Html:
     parts.append(shading(scaled(attribution), lefts, rights, tops, row - 1))
     for step in range(0, len(given.pieces), max(1, round(14 / row))):
         parts.append(label(_MARGIN - 8, tops[step] + row - 2, given.pieces[step][:18], "end axis"))
-    words = f"{given.caption}: lines of the series with dates, below them a row of shades for each step of the answer"
+    words = f"{given.caption}: lines of the series with dates, below them a row of shades for each step"
     return picture(_MARGIN + _WIDTH + 20, top + row * len(tops) + 6, words, *parts)
 
 

@@ -68,9 +68,7 @@ def _drawing(given: Named, subject: Subject) -> Html:
     parts.append(shading(_by_row(given.attribution), lefts, rights, tops, _ROW - 4))
     for top, piece in zip(tops, given.pieces, strict=True):
         parts.append(label(_MARGIN - 8, top + 15, piece[:16], "end"))
-    words = (
-        f"{given.caption}: energy of the sound over {seconds:.2f} seconds, below it a row for each token. "
-    )
+    words = f"{given.caption}: energy of the sound over {seconds:.2f} seconds, below it a row for each step. "
     return picture(_MARGIN + _WIDTH + 20, bottom + 6, words + _heard(given, subject), *parts)
 
 

@@ -28,9 +28,9 @@ FATES = {
     "passed_over": "· passed over",
 }
 _LEGEND = (
-    "From left to right a token a step; the thicker a line, the more probable its token. ★ is the answer with "
-    "its score. Behind others stands by how much they lost: ■ ended with a worse score, ✕ fell out of the beam, "
-    "· was never kept, … was left behind when the search was done, ✂ was cut at the length limit."
+    "From left to right a token a step; the thicker a line, the more probable its token. ★ is the answer "
+    "with its score. Behind others stands by how much they lost: ■ ended with a worse score, ✕ fell out of "
+    "the beam, · was never kept, … was left behind when the search was done, ✂ was cut at the length limit."
 )
 _MOST_LEAVES = 28
 """Lines that are drawn; what was kept comes first, then what lacked least."""
@@ -69,7 +69,7 @@ def _summary(tree: BeamTree) -> list[Child]:
         parts += [
             "The runner-up is “",
             said(ended[0].text or ""),
-            f"”, {number(ended[0].lacked, 3)} behind. ",
+            f"”, {number(ended[0].lacked, 3)} behind.",
         ]
     return parts
 
@@ -257,9 +257,7 @@ def _edge(
     above = _TOP + _ROW * rows[node.parent]
     end, middle = x - 4, x - _GAP / 2
     path = f"M{start:.0f} {above:.0f}H{middle - 8:.0f}Q{middle:.0f} {above:.0f} {middle:.0f} "
-    path += (
-        f"{above + min(8.0, y - above):.0f}V{max(above, y - 8):.0f}Q{middle:.0f} {y:.0f} {end:.0f} {y:.0f}"
-    )
+    path += f"{above + 8:.0f}V{y - 8:.0f}Q{middle:.0f} {y:.0f} {end:.0f} {y:.0f}"
     if y == above:
         path = f"M{start:.0f} {above:.0f}H{end:.0f}"
     width = 1 + 3 * math.exp(node.log_prob)
