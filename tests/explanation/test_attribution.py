@@ -9,8 +9,15 @@ import torch
 from dragoman.data.number_codec import NumbersCodec
 from dragoman.decoding.decode import decode
 from dragoman.errors import DataError, UserError
-from dragoman.explanation.attribution import METHODS, attention_parts, attribute
-from dragoman.explanation.explained import baseline_of, explained, hidden, inputs_of
+from dragoman.explanation.attribution import attention_parts, attribute
+from dragoman.explanation.explained import (
+    asking,
+    baseline_of,
+    explained,
+    explained_steps,
+    hidden,
+    inputs_of,
+)
 from dragoman.explanation.subject import subject_of
 from dragoman.model.contracts import Decoded, Decoder, Encoder, Memory
 from dragoman.records import Example
@@ -68,14 +75,12 @@ def test_attention_is_what_decoding_read_and_the_mean_of_its_parts(made, decoder
 
 
 def test_a_decoder_without_attention_or_no_decoder_says_what_would_do(made, speech_made):
-    subject = subject_in(made, decoder="none")
-    for look in (
-        attention_parts,
-        lambda one: attribute(one, "attention"),
-        lambda one: attribute(one, "rollout"),
-    ):
-        with pytest.raises(UserError, match="one fixed vector .* gradient_input, integrated_gradients or"):
-            look(subject)
+    subject = subject_in(made, "transformer", "none")
+    with pytest.raises(UserError, match="one fixed vector .* gradient_input, integrated_gradients or"):
+        attention_parts(subject)
+    for method in ("attention", "rollout"):
+        with pytest.raises(UserError, match="one fixed vector"):
+            attribute(subject, method)
     bundle, example = speech_made(None)
     for method in ("attention", "rollout", "contrastive"):
         with pytest.raises(UserError, match="no decoder .* would do"):
@@ -86,7 +91,7 @@ def test_an_aligned_decoder_reads_its_own_step(series_made):
     aligned = {"kind": "lstm", "width": 8, "attention": {"kind": "aligned"}}
     bundle, example = series_made({"decoder": aligned, "rollout": {"kind": "whole"}})
     subject = subject_of(bundle, example)
-    np.testing.assert_array_equal(attribute(subject, "attention").weights_TS, np.eye(4, 6))
+    np.testing.assert_array_equal(attribute(subject, "attention").weights_TS, np.eye(6))
     assert [part.part for part in attention_parts(subject)] == ["layer 1 head 1"]
 
 
@@ -140,25 +145,26 @@ def test_gradient_times_input_sums_to_the_slope(made, encoder, decoder):
     assert np.abs(found.weights_TS).max() > 1e-3
 
 
-@pytest.mark.parametrize("encoder", ["rnn", "gru", "lstm", "transformer"])
+@pytest.mark.parametrize("encoder", ["rnn", "gru", "lstm", "smooth"])
 def test_integrated_gradients_are_complete(made, encoder):
-    subject = subject_in(made, encoder, "additive")
+    smooth = {**TRANSFORMER, "layers": 1, "activation": "gelu", "norm_position": "post"}
+    bundle = made(model={"encoder": {**ENCODERS, "smooth": smooth}[encoder], "decoder": GRU})
+    subject = subject_of(bundle, TEXT, "DI")
     ends = explained(subject, torch.cat([baseline_of(subject), inputs_of(subject)])).numpy()
     wanted = ends[1] - ends[0]
-    found = attribute(subject, "integrated_gradients", points=400)
+    found = attribute(subject, "integrated_gradients", points=300)
     np.testing.assert_allclose(found.weights_TS.sum(1), wanted, atol=1e-3 * np.abs(wanted).max())
     np.testing.assert_allclose(found.error_T, np.abs(found.weights_TS.sum(1) - wanted), atol=1e-9)
 
 
 @pytest.mark.parametrize("encoder", ["rotary", "conformer"])
 def test_points_go_where_gradients_change_fast(made, encoder):
-    subject = subject_in(made, encoder)
-    wanted = np.abs(attribute(subject, "integrated_gradients", points=64).weights_TS.sum(1))
+    one_layer = {**ENCODERS[encoder], "layers": 1}
+    subject = subject_of(made(model={"encoder": one_layer, "decoder": GRU}), TEXT, "DI")
     coarse = attribute(subject, "integrated_gradients", points=64).error_T
     fine = attribute(subject, "integrated_gradients").error_T
     assert coarse.max() > 0.2, "normalisation of almost nothing is steep"
-    assert (fine < 0.05 * np.maximum(wanted, 1)).all()
-    assert fine.max() < coarse.max() / 5
+    assert fine.max() < coarse.max() / 10
 
 
 @pytest.mark.parametrize("encoder", ["rnn", "gru", "lstm", "transformer", "conformer"])
@@ -231,7 +237,7 @@ def test_a_step_that_is_not_read_yet_counts_nothing(series_made):
     aligned = {"kind": "lstm", "width": 8, "attention": {"kind": "aligned"}}
     bundle, example = series_made({"encoder": ahead, "decoder": aligned, "rollout": {"kind": "whole"}})
     subject = subject_of(bundle, example)
-    future_TS = np.triu(np.ones((4, 6), bool), 1)
+    future_TS = np.triu(np.ones((6, 6), bool), 1)
     for method in GRADUAL:
         weights_TS = attribute(subject, method).weights_TS
         np.testing.assert_allclose(weights_TS[future_TS], 0, atol=1e-12)
@@ -397,9 +403,8 @@ def test_options_of_other_methods_and_wrong_numbers_are_refused(made, series_mad
 @pytest.mark.parametrize("encoder", ["lstm", "transformer"])
 def test_captum_finds_the_same(made, encoder):
     captum = pytest.importorskip("captum.attr")
-    subject = subject_in(made, encoder)
+    subject = subject_in(made, encoder, target="D")
     inputs, baseline = inputs_of(subject), baseline_of(subject)
-    from dragoman.explanation.explained import asking, explained_steps
 
     def answer(inputs_RSE):
         return torch.stack(list(explained_steps(subject, inputs_RSE)), 1)
@@ -416,7 +421,3 @@ def test_captum_finds_the_same(made, encoder):
             by = captum.Occlusion(answer).attribute(inputs, window, target=step, baselines=baseline)
             ours = attribute(subject, "occlusion", width=2).weights_TS[step]
             np.testing.assert_allclose(ours, by[0, :, 0].detach().numpy(), atol=1e-9)
-
-
-def test_every_method_is_tried_above():
-    assert set(METHODS) == {"attention", "rollout", *GRADUAL, "contrastive"}

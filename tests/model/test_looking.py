@@ -36,7 +36,8 @@ def test_an_encoders_weights_make_what_it_hears(name, is_long):
     assert (source.values.shape[1] ** 2 > LONG_ATTENTION) == is_long
     given, heard = [], []
     for layer in model.encoder.layers:
-        layer.hear.register_forward_hook(lambda _, x, y: (given.append(x[0]), heard.append(y[0])))
+        layer.hear.register_forward_pre_hook(lambda _, x: given.append(x[0]))
+        layer.hear.register_forward_hook(lambda _, x, y: heard.append(y[0]))
     with torch.no_grad(), watched(model) as looks:
         model.encode(source)
     assert len(looks.encoder) == 2

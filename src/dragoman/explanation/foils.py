@@ -11,7 +11,7 @@ from dragoman.data.text import TextCodec
 from dragoman.errors import UserError
 from dragoman.explanation.steps import log_probs_of
 from dragoman.explanation.subject import END_LABEL, Subject
-from dragoman.records import CONTROL_SYMBOLS, EOS, UNKNOWN
+from dragoman.records import EOS, UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,12 @@ def foils_of(subject: Subject, step: int | None, foil: str | None) -> list[Foil]
 
 def _token_of(codec: TextCodec, foil: str) -> int:
     """Return the one token of a piece of text, as it is listed or as it is written."""
-    if foil in (END_LABEL, CONTROL_SYMBOLS[EOS]):
+    # A unit that is spelt like a control symbol comes later, and is the one that is meant.
+    listed = {piece: token for token, piece in enumerate(codec.pieces(range(codec.port.size)))}
+    if foil in listed:
+        return listed[foil]
+    if foil == END_LABEL:
         return EOS
-    pieces = codec.pieces(range(len(CONTROL_SYMBOLS), codec.port.size))
-    if foil in pieces:
-        return len(CONTROL_SYMBOLS) + pieces.index(foil)
     tokens = codec.encode_prefix(foil).tolist()
     if len(tokens) == 1 and tokens[0] != UNKNOWN:
         return int(tokens[0])

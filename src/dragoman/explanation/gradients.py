@@ -58,7 +58,7 @@ def contrast(subject: Subject, step: int | None, foil: str | None) -> tuple[Real
     weights_TP = _numpy(by_place(subject, torch.cat(rows).double().sum(2)))
     if step is None:
         return weights_TP, "each token and not the most probable other"
-    return weights_TP, f"step {step + 1}: {subject.pieces[step]!r} and not {foils[0].piece!r}"
+    return weights_TP, f"step {step}: {subject.pieces[step]!r} and not {foils[0].piece!r}"
 
 
 def _differences(subject: Subject, foils: list[Foil], inputs_RSE: Tensor) -> Iterator[Tensor]:

@@ -33,7 +33,7 @@ _PIECES, _POINTS_EACH = 8, 8
 """By default the path begins as so many pieces with so many points in each..."""
 _MOST_POINTS = 1024
 """...and pieces are halved where sums are not true, until there are so many points."""
-_TOLERANCE, _LEAST_CHANGE = 0.01, 0.1
+_TOLERANCE, _LEAST_CHANGE = 0.01, 1.0
 """Sums are true enough within this share of what they should be, in nats of this at least."""
 _SHARE = 0.25
 """Pieces are halved together that miss at least this share of what the worst of them does."""

@@ -57,13 +57,15 @@ def drops(subject: Subject, spans: Sequence[Span]) -> Reals:
 
 
 def _words(places: Sequence[Place], text: str) -> list[Span]:
-    """Put tokens together that no blank parts."""
+    """Put tokens together that no blank parts; blanks go with the word behind them."""
     begins = [0]
     for number in range(1, len(places)):
         before, place = places[number - 1], places[number]
         is_end = place.begin == place.end == len(text)
         is_text_after_features = place.begin < before.begin
         between = text[int(before.end) : int(place.begin) + 1]
-        if is_end or is_text_after_features or any(letter.isspace() for letter in between):
+        has_word = bool(text[int(places[begins[-1]].begin) : int(before.end)].strip())
+        is_apart = has_word and any(letter.isspace() for letter in between)
+        if is_end or is_text_after_features or is_apart:
             begins.append(number)
     return list(zip(begins, [*begins[1:], len(places)], strict=True))
