@@ -57,7 +57,7 @@ def test_help_teaches_and_answers_at_once():
     code, out, _ = dragoman("--help")
     seconds = time.perf_counter() - start
     assert code == 0
-    for verb in ("demo", "train", "predict", "score", "evaluate", "check", "schema"):
+    for verb in ("demo", "train", "predict", "score", "evaluate", "explain", "check", "schema"):
         assert verb in out
         assert dragoman(verb, "--help")[0] == 0
     assert seconds < 5, "no torch may be imported; test_house holds that exactly"
@@ -288,3 +288,55 @@ def test_completion_is_offered():
     }
     done = subprocess.run([sys.executable, "-m", "dragoman"], env=environment, capture_output=True, text=True)
     assert "predict" in done.stdout
+
+
+def test_explain_says_where_an_answer_comes_from(run):
+    code, out, _ = dragoman("explain", run, "ab")
+    assert code == 0
+    assert out.startswith("source  ab\nanswer  AB\n")
+    for part in ("probability", "attention (mean)", "occlusion", "search: beam of 3"):
+        assert part in out
+
+
+def test_explain_writes_json_and_a_page(run, tmp_path):
+    page = tmp_path / "new" / "why.html"
+    code, out, said = dragoman(
+        "explain", run, "ab", "--html", page, "--json", "--target", "BA", "decoding.beam=2"
+    )
+    assert code == 0
+    written = json.loads(out)
+    assert written["answer"] == {"value": "BA", "is_given": True, "pieces": ["B", "A", "</s>"]}
+    assert written["search"]["width"] == 2
+    methods = [one["method"] for one in written["attributions"]]
+    assert methods == ["attention", "gradient_input", "occlusion", "contrastive"]
+    assert list(written["left_out"]) == ["rollout"]
+    assert f"page: {page}" in said
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_explain_contrasts_one_step_with_a_foil(run):
+    code, out, _ = dragoman(
+        "explain", run, "ab", "--json", "--step", "1", "--foil", "B", "--method", "contrastive"
+    )
+    assert code == 0
+    (contrast,) = json.loads(out)["attributions"]
+    assert contrast["steps"] == [0]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--method", "magic"), "--method: expected attention, rollout, "),
+        (("--method", "all", "--method", "attention"), "or usual, quick, all alone; found 'all'"),
+        (("--step", "9"), "step: expected 1 to 3, the steps of this answer, found 9"),
+        (("--series", "north"), "--series is for models of series"),
+        (("beam=2", "--device", "moon"), "--device: expected auto, cpu or cuda, found 'moon'"),
+        (("nonsense",), "override 'nonsense': expected key=value"),
+        (("--method", "rollout"), ""),
+    ],
+)
+def test_explain_refuses_what_has_no_effect(run, options, complaint):
+    code, out, said = dragoman("explain", run, "ab", *options)
+    assert code == 2
+    assert out == ""
+    assert complaint in said

@@ -182,7 +182,9 @@ def test_a_terminal_sees_every_step_with_its_strongest_places(text):
     lines = as_text(text).splitlines()
     assert lines[0] == "source  ein Hund"
     for attribution in text.attributions:
-        (start,) = (n for n, line in enumerate(lines) if line.startswith(attribution.method.replace("_", " ")))
+        (start,) = (
+            n for n, line in enumerate(lines) if line.startswith(attribution.method.replace("_", " "))
+        )
         for step, weights_S in enumerate(attribution.weights_TS):
             line = lines[start + 1 + step]
             assert line.split()[0] == str(step + 1)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dragoman.explanation.page.elements import Child, Html, element, joined, visible
+from dragoman.explanation.page.elements import Attributes, Child, Html, element, joined, visible
 
 Reals = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ HATCH = "against-hatch"
 
 def picture(width: float, height: float, label: str, *children: Child, class_name: str = "") -> Html:
     """Return a picture; what it shows is said in its label, and stands as text or as a table beside it."""
-    attributes = {
+    attributes: Attributes = {
         "viewBox": f"0 0 {width:.0f} {height:.0f}",
         "width": width,
         "height": height,
@@ -36,7 +36,7 @@ def picture(width: float, height: float, label: str, *children: Child, class_nam
 def patterns() -> Html:
     """Return what all pictures of a page share: hatching, so that signs are not told by colour alone."""
     line = element("path", {"d": "M0 4L4 0", "class": "hatching"})
-    size = {"width": 4, "height": 4, "patternUnits": "userSpaceOnUse"}
+    size: Attributes = {"width": 4, "height": 4, "patternUnits": "userSpaceOnUse"}
     pattern = element("pattern", {"id": HATCH, **size}, line)
     return element(
         "svg",

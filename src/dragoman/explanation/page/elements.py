@@ -9,6 +9,7 @@ from dataclasses import dataclass
 _VOID = frozenset({"meta", "br", "col"})
 _PICTURES = {code: 0x2400 + code for code in range(32)} | {127: 0x2421}
 """Control characters have pictures in Unicode; HTML has no way to write them."""
+_PICTURES_IN_TEXT = {code: picture for code, picture in _PICTURES.items() if chr(code) not in "\n\t"}
 _BLANKS = {" ": "␣", "\n": "↵", "\t": "⇥", "": "∅"}
 WORD_START = "▁"
 """SentencePiece writes it for a blank."""
@@ -116,5 +117,4 @@ def _child(child: Child) -> str:
         return ""
     if isinstance(child, Html):
         return child.source
-    kept = {ord("\n"): "\n", ord("\t"): "\t"}
-    return html.escape(child.translate(_PICTURES | kept), quote=False)
+    return html.escape(child.translate(_PICTURES_IN_TEXT), quote=False)

@@ -76,7 +76,9 @@ def _by_row(attribution: Attribution) -> Reals:
     """Return weights over the largest of their row: shares of many steps are small."""
     shares_TS = scaled(attribution)
     largest_T1 = np.abs(shares_TS).max(axis=1, keepdims=True, initial=0.0)
-    return np.divide(shares_TS, largest_T1, out=np.zeros_like(shares_TS), where=largest_T1 > 0)
+    largest_T1[largest_T1 == 0] = 1.0
+    by_row_TS: Reals = shares_TS / largest_T1
+    return by_row_TS
 
 
 def _energy(subject: Subject, per_second: float) -> Html | None:
