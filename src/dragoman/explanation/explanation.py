@@ -70,6 +70,7 @@ def explain(
 ) -> Explanation:
     """Explain an answer: `target`, or what the bundle answers in its own way of decoding or another.
 
+    The tree is that of this search, beside a given target too.
     Of a group of methods it takes those that this model and source have. A contrast asks why not the next
     best token at every step, or at one `step` from 1, there perhaps why not `foil`; either asks for a
     contrast too. Raises UserError for a method, asked for by name, that the model does not have, and for what
@@ -80,7 +81,7 @@ def explain(
     wanted = dict.fromkeys((*named, "contrastive") if is_contrast else named)
     costs = _Costs()
     with costs.part("answer"):
-        subject = subject_of(bundle, example, target, section)
+        subject = subject_of(bundle, example, target, section if target is None else None)
     place = None if step is None else _place(subject, step)
     attributions: list[Attribution] = []
     for method in wanted:
