@@ -208,6 +208,13 @@ def test_a_given_answer_says_so_and_what_is_left_out_gives_its_reason(made):
     assert "left out: " in shown
 
 
+def test_a_series_is_told_by_what_is_measured_when(made, speech_made, series_made):
+    found = explained("series", made, speech_made, series_made, methods=["occlusion"])
+    source, answer, *_ = as_text(found).splitlines()
+    assert source == "source  6 steps of v0, v1, from 2021-05-01 00:00 to 2021-05-01 05:00"
+    assert answer == "answer  4 steps of v0, v1, from 2021-05-01 06:00 to 2021-05-01 09:00"
+
+
 def test_nothing_steers_the_terminal(text):
     subject = replace(text.subject, answer="a\x1b[31m\nb", pieces=tuple("\x1b" for _ in text.subject.pieces))
     shown = as_text(replace(text, subject=subject))

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.bundle import Bundle
+from dragoman.data.frames import Frames
+from dragoman.data.portable import shown
 from dragoman.errors import UserError
 from dragoman.explanation.attribution import METHODS, Attribution, Method, attention_parts, attribute
 from dragoman.explanation.beam_tree import BeamTree, beam_tree
 from dragoman.explanation.steps import StepChoice, step_choices
-from dragoman.explanation.subject import Subject, subject_of
+from dragoman.explanation.subject import Subject, is_alone, subject_of
 from dragoman.recipe.decoding import Decoding, TokenDecoding
-from dragoman.records import Example, Value
+from dragoman.records import Example, Series, Value
 
 Group = Literal["usual", "quick", "all"]
 GROUPS: Mapping[Group, tuple[Method, ...]] = {
@@ -96,8 +98,9 @@ def explain(
         with costs.part("heads"):
             parts = attention_parts(subject)
     choices: tuple[StepChoice, ...] = ()
-    with costs.part("alternatives", is_needed=False):
-        choices = step_choices(subject, alternatives)
+    if not (isinstance(subject.target, Frames) or is_alone(bundle)):
+        with costs.part("alternatives"):
+            choices = step_choices(subject, alternatives)
     searched = section or bundle.recipe.decoding
     tree: BeamTree | None = None
     if isinstance(searched, TokenDecoding):
@@ -127,6 +130,14 @@ def strongest(weights_S: NDArray[np.float64], count: int) -> list[int]:
     """Return the source steps that count most, for or against, strongest first; none that count nothing."""
     order = np.argsort(-np.abs(weights_S), kind="stable")[:count]
     return [int(step) for step in order if weights_S[step] != 0]
+
+
+def told(value: Value, steps: Sequence[str]) -> str:
+    """Return text as it is, a series by what is measured from when to when; `steps` are their names."""
+    if not isinstance(value, Series):
+        return str(shown(value))
+    what = ", ".join(value.names) or "numbers"
+    return f"{len(value.values):,} steps of {what}, from {steps[0]} to {steps[-1]}"
 
 
 class _Costs:

@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from unicodedata import combining, east_asian_width
 
-from dragoman.data.portable import shown
 from dragoman.explanation.attribution import Attribution
 from dragoman.explanation.beam_tree import BeamTree
-from dragoman.explanation.explanation import Explanation, strongest
+from dragoman.explanation.explanation import Explanation, strongest, told
 
 _PLACES, _OTHERS, _LINES = 4, 3, 4
 """What is named of a step's source, of its alternatives, and of the lines that lost."""
@@ -21,9 +20,9 @@ _SHORTEST = 0.005
 def as_text(explanation: Explanation) -> str:
     """Return lines for a person: how sure each token was, what it came from, what lost and why."""
     subject = explanation.subject
-    parts = [f"source  {_one_line(str(shown(subject.example.source)))}"]
+    parts = [f"source  {_one_line(told(subject.example.source, [one.label for one in subject.places]))}"]
     given = " (given)" if explanation.is_given else ""
-    parts.append(f"answer  {_one_line(str(shown(subject.answer)))}{given}")
+    parts.append(f"answer  {_one_line(told(subject.answer, subject.pieces))}{given}")
     if explanation.choices:
         total = sum(choice.log_prob for choice in explanation.choices)
         parts.append(f"        probability {_share(total)}, {total:.2f} nats")

@@ -22,6 +22,8 @@ from dragoman.explanation.page.elements import (
 
 _PLACES = 3
 """Source steps that are named for each target step."""
+_SMALLEST = 0.0005
+"""Alternatives less probable than this are not worth a line."""
 
 
 def choices_section(explanation: Explanation) -> Html | None:
@@ -58,16 +60,24 @@ def _probability(log_prob: float, rank: int) -> Html:
 
 def _places(explanation: Explanation, attribution: Attribution, step: int) -> Html:
     weights_S = attribution.weights_TS[step]
-    found: list[Child] = []
+    found = []
     for place in strongest(weights_S, _PLACES):
         weight = float(weights_S[place])
         shown = signed(weight) if attribution.is_signed else number(100 * weight, 0) + "%"
-        found += [said(visible(explanation.subject.places[place].label)), f" {shown}", ", "]
-    return joined(found[:-1])
+        found.append((explanation.subject.places[place].label, shown))
+    return _listed(found)
 
 
 def _alternatives(others: list[tuple[str, float]]) -> Html:
+    """List what might have stood here; of what was next to impossible only the first."""
+    shares = [(piece, math.exp(log_prob)) for piece, log_prob in others]
+    named = [(piece, per_cent(share)) for piece, share in shares if share >= _SMALLEST]
+    return _listed(named or [(piece, per_cent(share)) for piece, share in shares[:1]])
+
+
+def _listed(named: list[tuple[str, str]]) -> Html:
+    """Write names with numbers behind them, each pair on one line."""
     found: list[Child] = []
-    for piece, log_prob in others:
-        found += [said(visible(piece)), f" {per_cent(math.exp(log_prob))}", ", "]
+    for piece, shown in named:
+        found += [element("span", {"class": "other"}, said(visible(piece)), f" {shown}"), ", "]
     return joined(found[:-1])

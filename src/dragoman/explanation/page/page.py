@@ -115,7 +115,7 @@ def _facts(explanation: Explanation) -> Html:
 
 def _notes(explanation: Explanation) -> Html | None:
     """Say what a reader should know, and which methods there are not."""
-    left_out = [f"{what}: {reason}" for what, reason in explanation.left_out.items()]
+    left_out = [f"Left out: {reason}" for reason in explanation.left_out.values()]
     notes = [element("li", None, note) for note in (*explanation.subject.notes, *left_out)]
     return element("ul", {"class": "notes"}, *notes) if notes else None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dragoman.explanation.explanation import told
 from dragoman.explanation.page.elements import WORD_START, Child, Html, element, joined, said, visible
 from dragoman.explanation.subject import Subject
-from dragoman.records import text_of
+from dragoman.records import Series, text_of
 
 
 def strip(subject: Subject) -> Html:
@@ -21,7 +22,7 @@ def strip(subject: Subject) -> Html:
 
 def _source(subject: Subject) -> Html:
     if not subject.places or subject.places[0].kind != "text":
-        return said(_named(subject))
+        return said(told(subject.example.source, [place.label for place in subject.places]))
     text = text_of(subject.example.source)
     parts: list[Child] = []
     read = 0
@@ -36,15 +37,10 @@ def _source(subject: Subject) -> Html:
     return joined([*parts, text[read:]])
 
 
-def _named(subject: Subject) -> str:
-    source = subject.example.source
-    if isinstance(source, str):
-        return source
-    return subject.example.id or f"{type(source).__name__} of {len(subject.places):,} steps"
-
-
 def _answer(subject: Subject) -> Html:
     """Put a blank where a piece begins a word; a box around each keeps the others apart."""
+    if isinstance(subject.answer, Series):
+        return said(told(subject.answer, subject.pieces))
     parts: list[Child] = []
     for number, piece in enumerate(subject.pieces):
         bare = piece.removeprefix(WORD_START)
