@@ -46,7 +46,7 @@ def _choices(explanation: Explanation) -> Iterator[str]:
 
 
 def _attribution(explanation: Explanation, attribution: Attribution) -> Iterator[str]:
-    part = f" ({attribution.part})" if attribution.part else ""
+    part = f" ({attribution.part})" if attribution.part not in ("", attribution.method) else ""
     unit = (
         "what speaks for + and against - each token" if attribution.is_signed else "shares of what was read"
     )

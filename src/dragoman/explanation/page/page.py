@@ -170,7 +170,7 @@ def _methods(explanation: Explanation) -> Html | None:
 def _method(explanation: Explanation, attribution: Attribution, place: int) -> Html:
     subject = explanation.subject
     name, words = _NAMES[attribution.method]
-    part = f" ({attribution.part})" if attribution.part else ""
+    part = f" ({attribution.part})" if attribution.part not in ("", attribution.method) else ""
     unit = "signed weights" if attribution.is_signed else "weights in per cent"
     caption = f"{name}{part}: {unit} of the source for each step of the answer"
     given = named(explanation, attribution, caption)
