@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragoman.errors import UserError
+from dragoman.errors import RecipeError, UserError
 from dragoman.terminal import (
     beam_changes,
     data_of,
     drawing,
+    explained_input,
     inputs_of,
+    methods_of,
     one_file,
     print_comparison,
     print_forecasts,
@@ -26,6 +28,7 @@ from dragoman.terminal import (
     print_line,
     print_prediction,
     print_seeds,
+    show_explanation,
     sounds_of,
     systems_of,
 )
@@ -312,6 +315,46 @@ def evaluate(
     typer.echo(f"scores and predictions: {folder}", err=True)
     if draw is not None:
         typer.echo("pictures: " + ", ".join(map(str, draw(bundle, report))), err=True)
+
+
+@app.command()
+def explain(
+    run: RunFolder,
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A text, a sound file, a file of series.")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Explain this answer, not the model's own.")
+    ] = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="attention, occlusion, ..., or usual, quick, all; repeatable."),
+    ] = None,
+    step: Annotated[int | None, typer.Option("--step", min=1, help="Contrast this token alone.")] = None,
+    foil: Annotated[str | None, typer.Option("--foil", help="Why not this, at --step?")] = None,
+    series: Annotated[str | None, typer.Option("--series", help="Which series of a file.")] = None,
+    page: Annotated[
+        str | None, typer.Option("--html", metavar="FILE", help="Write a page that shows it all.")
+    ] = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> None:
+    """Say where an answer comes from: what each token was read from, what else was considered, why it lost.
+
+        dragoman explain runs/demo "le 3 mars 2021" --html why.html
+
+    Without --method it takes attention and occlusion, for a page all that the model has but integrated
+    gradients, which take long.
+    """
+    files, changes = _sorted_words(words)
+    if files:
+        raise RecipeError([f"override {word!r}: expected key=value" for word in files])
+    chosen = methods_of(methods or [], is_page=page is not None)
+    from dragoman.api import load
+
+    bundle = load(run, _device(device))
+    example = explained_input(bundle, source, series)
+    found = bundle.explain(example, *changes, target=target, methods=chosen, step=step, foil=foil)
+    show_explanation(found, page, as_json)
 
 
 @app.command()
