@@ -146,5 +146,5 @@ def test_a_model_without_probabilities_has_no_tree(made):
 
 
 def test_ctc_alone_and_numbers_are_not_searched_for(bundle):
-    with pytest.raises(UserError, match="`ctc_greedy` writes no tokens one after the other; greedy or beam"):
+    with pytest.raises(UserError, match="`ctc_greedy` has no one search to tell of; greedy or beam"):
         beam_tree(bundle, EXAMPLE, CtcGreedy(method="ctc_greedy"))

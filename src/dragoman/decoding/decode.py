@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 from dragoman.bundle import Bundle
 from dragoman.data.frames import Encoded
@@ -85,9 +84,6 @@ def decode(
                 yield _prediction(task, number, example, *answer)
 
 
-_Searched = TypeVar("_Searched", bound=TokenDecoding | Mbr)
-
-
 @dataclass(frozen=True)
 class _Task:
     """What is asked of every input."""
@@ -137,7 +133,7 @@ def _task(
     return _Task(bundle, model, within, tokens, reads, workers, terminology)
 
 
-def searching(bundle: Bundle, section: _Searched) -> tuple[Seq2Seq, _Searched]:
+def searching(bundle: Bundle, section: TokenDecoding | Mbr) -> tuple[Seq2Seq, TokenDecoding | Mbr]:
     """Return what `search` is to ask: the model in the section's precision, with CTC beside it if need be.
 
     The section beside it is kept within the positions that the decoder has.

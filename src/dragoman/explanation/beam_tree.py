@@ -100,6 +100,7 @@ def beam_tree(
         )
     source = padded([bundle.codecs.source.encode(example.source)]).to(bundle.device)
     model, within = searching(bundle, chosen)
+    assert isinstance(within, TokenDecoding), "as it was asked"
     trace = Trace(others)
     with answering(model), torch.inference_mode():
         answers = search(model, source, within, trace=trace)[0]
