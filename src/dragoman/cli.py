@@ -19,6 +19,7 @@ from dragoman.terminal import (
     data_of,
     drawing,
     inputs_of,
+    lm_options,
     one_file,
     print_comparison,
     print_forecasts,
@@ -67,6 +68,13 @@ Workers = Annotated[
 Terminology = Annotated[
     str | None,
     typer.Option("--terminology", metavar="FILE", help="TSV: source phrase, target phrase, perhaps `never`."),
+]
+LanguageModel = Annotated[
+    str | None,
+    typer.Option("--lm", metavar="RUN", help="A run without a source, whose opinion of answers counts too."),
+]
+LanguageModelWeight = Annotated[
+    float | None, typer.Option("--lm-weight", help="How much it counts; 0.3 by default.")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SourceFile = Annotated[str | None, typer.Option("--source", help="File with one source a line.")]
@@ -147,6 +155,8 @@ def predict(
     others: Others = None,
     workers: Workers = 1,
     terminology: Terminology = None,
+    lm: LanguageModel = None,
+    lm_weight: LanguageModelWeight = None,
     horizon: Annotated[
         int | None, typer.Option("--horizon", min=1, help="Steps of a series to forecast.")
     ] = None,
@@ -170,7 +180,7 @@ def predict(
     from dragoman.model.kernels import hold_memory
 
     hold_memory()
-    bundle = load(run, _device(device), others=others or ())
+    bundle = load(run, _device(device), others=others or (), **lm_options(lm, lm_weight))
     gc.freeze()  # what is here stays: no need to look through it again and again
     several = nbest is not None
     if bundle.recipe.data.windows is not None:
@@ -232,6 +242,8 @@ def evaluate(
     others: Others = None,
     workers: Workers = 1,
     terminology: Terminology = None,
+    lm: LanguageModel = None,
+    lm_weight: LanguageModelWeight = None,
     pictures: Annotated[
         str | None,
         typer.Option("--pictures", metavar="FOLDER", help="Draw learning curve and examples there."),
@@ -264,7 +276,7 @@ def evaluate(
     from dragoman.model.kernels import hold_memory
 
     hold_memory()
-    bundle = load(run, _device(device), others=others or ())
+    bundle = load(run, _device(device), others=others or (), **lm_options(lm, lm_weight))
     report = evaluate_bundle(
         bundle,
         *changes,

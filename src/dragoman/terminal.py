@@ -249,3 +249,12 @@ def data_of(pairs: str | None, source: str | None, targets: list[str] | None) ->
         named = pairs.split(".")[1:2] == ["jsonl"] or pairs.endswith((".jsonl", ".parquet"))
         return Table(file=pairs, source="source", target="target") if named else Table(file=pairs)
     return Parallel(source=source, target=tuple(targets)) if source and targets else None
+
+
+def lm_options(folder: str | None, weight: float | None) -> dict[str, Any]:
+    """Read --lm and --lm-weight as what `load` takes."""
+    if folder is None:
+        if weight is not None:
+            raise UserError("--lm-weight goes with --lm RUN")
+        return {}
+    return {"language_model": folder} | ({} if weight is None else {"language_model_weight": weight})
