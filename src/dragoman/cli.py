@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragoman.errors import RecipeError, UserError
+from dragoman.errors import UserError
 from dragoman.terminal import (
     beam_changes,
     data_of,
@@ -110,10 +110,11 @@ def demo(
 @app.command()
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe file, or a run's folder to continue.")
+        str, typer.Argument(metavar="RECIPE|DATA", help="A recipe, a run's folder to continue, or data.")
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the recipe.")
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DATA] [KEY=VALUE]...", help="More files of data, changes of the recipe."),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option("--seeds", help="Train so many times, and say how far scores spread.", min=2)
@@ -122,27 +123,56 @@ def train(
         str | None, typer.Option("--split", help="What --seeds scores: dev (the default) or test.")
     ] = None,
 ) -> None:
-    """Train what a recipe says, or continue where it was stopped.
+    """Train what a recipe says, or continue where it was stopped; of data, the recipe that `plan` chooses.
 
         dragoman train recipes/first.yaml model.encoder.layers=4
+
+        dragoman train pairs.tsv
 
     Ctrl-C saves and says how to continue; a killed run continues from its last checkpoint to the same
     weights. With --seeds N the recipe is trained with N seeds, in seed-1 to seed-N of its run's folder.
     """
-    files, changes = _sorted_words(overrides)
-    if files:
-        raise RecipeError([f"override {word!r}: expected key=value" for word in files])
+    files, changes = _sorted_words(words)
+    files = [recipe, *files]
+    from dragoman.api import is_data, plan
+
     if seeds is not None:
-        print_seeds(recipe, changes, seeds, _split(split or "dev"))
+        print_seeds(files, changes, seeds, _split(split or "dev"))
         return
     if split is not None:
         raise UserError("--split goes with --seeds N: a single training scores nothing at its end but dev")
     from dragoman.api import train as train_recipe
 
-    bundle = train_recipe(recipe, *changes)
+    if is_data(files):
+        typer.echo(plan(*files, overrides=changes).text(), err=True)
+    bundle = train_recipe(files, *changes)
     typer.echo(
         f"the bundle is {bundle.folder}; try: echo 'your text' | dragoman predict {bundle.folder}", err=True
     )
+
+
+@app.command()
+def plan(
+    files: Annotated[list[str], typer.Argument(metavar="DATA... [KEY=VALUE]...", help="See below.")],
+) -> None:
+    """Look at data and print the recipe for it, with the reason for every choice; `train DATA` trains it.
+
+        dragoman plan pairs.tsv > recipe.yaml
+
+        dragoman plan train.en train.de
+
+    DATA is a table of pairs (TSV, CSV, JSON lines, Parquet), two parallel files, a list of recordings, a file
+    of series, or a folder of these. Files called dev and test are found beside those called train.
+    """
+    names, changes = _sorted_words(files)
+    if not names:
+        raise UserError("nothing to look at: give a file of data, dragoman plan pairs.tsv")
+    from dragoman.api import plan as plan_files
+    from dragoman.api import recipe_of
+
+    planned = plan_files(*names, overrides=changes)
+    recipe_of(planned, names)  # what cannot be is refused before it is printed
+    print_line(planned.text().rstrip())
 
 
 @app.command()
@@ -329,25 +359,35 @@ def compare(
 
 @app.command()
 def check(
-    subject: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe file or a run's folder.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    subject: Annotated[str, typer.Argument(metavar="RECIPE|RUN|DATA", help="What the doctor looks at.")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[DATA] [KEY=VALUE]...")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Train nothing: no batch is learnt by heart.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Look whether a recipe says what can be, or whether a bundle is whole and still says what it said.
+    """The doctor: what is wrong with a machine, a recipe, its data, a run; what it means, and what mends it.
 
-    For a bundle every file's hash is verified and the stored sample is answered again.
+    Of a recipe or data, a batch is learnt by heart too, for a minute at most. Of a run, every file's hash is
+    verified, the stored sample is answered again, and its log is read. A recipe is also printed with every
+    default. Exit code 2 where there are faults.
     """
-    if Path(subject).is_dir():
-        from dragoman.api import check as check_bundle
+    files, changes = _sorted_words(words)
+    from dragoman.doctor.examination import examine
+    from dragoman.doctor.findings import as_rows, as_text, faults_of
 
-        complaints = check_bundle(subject)
-        if complaints:
-            raise UserError("\n".join(complaints))
-        print_line(f"{subject}: every hash is right, and the stored sample comes out as when it was saved")
-        return
-    from dragoman.recipe.loading import dump_recipe, load_recipe
+    findings = examine([subject, *files], changes, quick)
+    for row in as_rows(findings) if as_json else ():
+        print_json(row)
+    if not as_json:
+        is_recipe = subject.endswith((".yaml", ".yml"))
+        if is_recipe:
+            from dragoman.recipe.loading import dump_recipe, load_recipe
 
-    print_line(dump_recipe(load_recipe(subject, _sorted_words(overrides)[1])).rstrip())
-    typer.echo(f"{subject}: the recipe is in order; above it is with every default", err=True)
+            print_line(dump_recipe(load_recipe(subject, changes)).rstrip())
+        typer.echo(as_text(findings), err=is_recipe)
+    if faults := faults_of(findings):
+        raise UserError("\n".join(f"{one.section}: {one.found}" for one in faults))
 
 
 @app.command()

@@ -165,12 +165,14 @@ def print_forecasts(
         typer.echo(f"chart: {chart}", err=True)
 
 
-def print_seeds(recipe: str, changes: Sequence[str], seeds: int, split: Literal["dev", "test"]) -> None:
+def print_seeds(
+    files: Sequence[str], changes: Sequence[str], seeds: int, split: Literal["dev", "test"]
+) -> None:
     """Train a recipe with several seeds and print how far its scores spread."""
     from dragoman.api import train_seeds
     from dragoman.training.seeds import SEEDS, format_seeds
 
-    found = train_seeds(recipe, *changes, seeds=seeds, split=split)
+    found = train_seeds(list(files), *changes, seeds=seeds, split=split)
     print_line(format_seeds(found))
     typer.echo(f"scores: {Path(found.runs[0]).parent / SEEDS}", err=True)
 
