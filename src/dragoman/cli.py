@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import gc
 import json
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,6 +16,7 @@ from dragoman.errors import UserError
 from dragoman.terminal import (
     beam_changes,
     data_of,
+    device_of,
     drawing,
     inputs_of,
     lm_options,
@@ -27,15 +27,11 @@ from dragoman.terminal import (
     print_line,
     print_prediction,
     print_seeds,
+    sorted_words,
     sounds_of,
+    split_of,
     systems_of,
 )
-
-if TYPE_CHECKING:
-    pass
-
-OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
-"""What tells `decoding.beam=3` from the name of a file."""
 
 app = typer.Typer(
     name="dragoman",
@@ -132,12 +128,12 @@ def train(
     Ctrl-C saves and says how to continue; a killed run continues from its last checkpoint to the same
     weights. With --seeds N the recipe is trained with N seeds, in seed-1 to seed-N of its run's folder.
     """
-    files, changes = _sorted_words(words)
+    files, changes = sorted_words(words)
     files = [recipe, *files]
     from dragoman.api import is_data, plan
 
     if seeds is not None:
-        print_seeds(files, changes, seeds, _split(split or "dev"))
+        print_seeds(files, changes, seeds, split_of(split or "dev"))
         return
     if split is not None:
         raise UserError("--split goes with --seeds N: a single training scores nothing at its end but dev")
@@ -164,7 +160,7 @@ def plan(
     DATA is a table of pairs (TSV, CSV, JSON lines, Parquet), two parallel files, a list of recordings, a file
     of series, or a folder of these. Files called dev and test are found beside those called train.
     """
-    names, changes = _sorted_words(files)
+    names, changes = sorted_words(files)
     if not names:
         raise UserError("nothing to look at: give a file of data, dragoman plan pairs.tsv")
     from dragoman.api import plan as plan_files
@@ -204,13 +200,13 @@ def predict(
     `source` by name. A model of speech takes sound files, `predict RUN a.wav b.flac`, or their names a line;
     a model of series takes their files, and writes CSV: `predict RUN series.csv --horizon 96`.
     """
-    files, changes = _sorted_words(words)
+    files, changes = sorted_words(words)
     changes = [*changes, *beam_changes(beam, nbest)]
     from dragoman.api import load
     from dragoman.model.kernels import hold_memory
 
     hold_memory()
-    bundle = load(run, _device(device), others=others or (), **lm_options(lm, lm_weight))
+    bundle = load(run, device_of(device), others=others or (), **lm_options(lm, lm_weight))
     gc.freeze()  # what is here stays: no need to look through it again and again
     several = nbest is not None
     if bundle.recipe.data.windows is not None:
@@ -250,7 +246,7 @@ def score(
         raise UserError("nothing to score: give PAIRS, or --source and --target")
     from dragoman.api import score as score_pairs
 
-    for scored in score_pairs(run, data, _device(device), others=others or ()):
+    for scored in score_pairs(run, data, device_of(device), others=others or ()):
         for value, given in zip(scored.example.targets, scored.targets, strict=True):
             if as_json:
                 row = {"id": scored.example.id, "source": scored.example.source, "target": value}
@@ -297,16 +293,16 @@ def evaluate(
     Without data it takes the test set of the recipe. Pictures show where a decoder looked, under a
     spectrogram where sources are speech, and forecasts against what came.
     """
-    files, changes = _sorted_words(words)
+    files, changes = sorted_words(words)
     draw = drawing(pictures, picture_format, picture_count)
-    chosen = _split(split)
+    chosen = split_of(split)
     data = data_of(one_file(files), source, target)
     from dragoman.api import evaluate_bundle, load
     from dragoman.evaluation.evaluate import format_scores, write_report
     from dragoman.model.kernels import hold_memory
 
     hold_memory()
-    bundle = load(run, _device(device), others=others or (), **lm_options(lm, lm_weight))
+    bundle = load(run, device_of(device), others=others or (), **lm_options(lm, lm_weight))
     report = evaluate_bundle(
         bundle,
         *changes,
@@ -350,10 +346,10 @@ def compare(
     Systems are runs, which answer the same examples now, or what evaluate wrote, which needs no model:
     `dragoman compare runs/x/evaluation/test runs/y/evaluation/test`.
     """
-    files, changes = _sorted_words(words)
+    files, changes = sorted_words(words)
     systems, others = systems_of(files)
     data = data_of(one_file(others), source, target)
-    chosen, place = _split(split), _device(device)
+    chosen, place = split_of(split), device_of(device)
     print_comparison(systems, changes, data, chosen, worst, place, workers, as_json=as_json)
 
 
@@ -372,7 +368,7 @@ def check(
     verified, the stored sample is answered again, and its log is read. A recipe is also printed with every
     default. Exit code 2 where there are faults.
     """
-    files, changes = _sorted_words(words)
+    files, changes = sorted_words(words)
     from dragoman.doctor.examination import examine
     from dragoman.doctor.findings import as_rows, as_text, faults_of
 
@@ -396,26 +392,3 @@ def schema() -> None:
     from dragoman.recipe.schema import recipe_schema
 
     print_line(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
-
-
-def _sorted_words(words: list[str] | None) -> tuple[list[str], list[str]]:
-    """Tell files from `key=value` overrides; what exists as a file is a file."""
-    files: list[str] = []
-    changes: list[str] = []
-    for word in words or []:
-        (changes if OVERRIDE.match(word) and not Path(word).exists() else files).append(word)
-    return files, changes
-
-
-def _split(name: str) -> Any:
-    """Check the name of a set of examples."""
-    if name not in ("test", "dev"):
-        raise UserError(f"--split: expected test or dev, found {name!r}")
-    return name
-
-
-def _device(name: str) -> Any:
-    """Check the name of a device."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device: expected auto, cpu or cuda, found {name!r}")
-    return name

@@ -6,6 +6,7 @@ Imports what is heavy only where it is needed, so that `--help` comes at once.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,33 @@ if TYPE_CHECKING:
     from dragoman.evaluation.evaluate import Report
     from dragoman.recipe.data import Parallel, Table
     from dragoman.records import Example, Prediction, Value
+
+
+OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
+"""What tells `decoding.beam=3` from the name of a file."""
+
+
+def sorted_words(words: list[str] | None) -> tuple[list[str], list[str]]:
+    """Tell files from `key=value` overrides; what exists as a file is a file."""
+    files: list[str] = []
+    changes: list[str] = []
+    for word in words or []:
+        (changes if OVERRIDE.match(word) and not Path(word).exists() else files).append(word)
+    return files, changes
+
+
+def split_of(name: str) -> Any:
+    """Check the name of a set of examples."""
+    if name not in ("test", "dev"):
+        raise UserError(f"--split: expected test or dev, found {name!r}")
+    return name
+
+
+def device_of(name: str) -> Any:
+    """Check the name of a device."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device: expected auto, cpu or cuda, found {name!r}")
+    return name
 
 
 def one_file(files: list[str]) -> str | None:

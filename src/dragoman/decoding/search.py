@@ -286,7 +286,7 @@ def _go_on(front: Front, parents_NK: Ids | None, beams: int, section: TokenDecod
     is_done_N = is_done_G = _is_done(front, section)
     if front.groups > 1:
         front = front.rest(is_done_G)
-        is_done_N = is_done_G.reshape(-1, front.groups).all(axis=1)
+        is_done_N = is_done_G.reshape(-1, front.groups).min(axis=1)  # all of them
     done = int(is_done_N.sum())
     if done * _LEAVING >= len(is_done_N):
         staying = (~is_done_N).nonzero()[0]
