@@ -6,6 +6,7 @@ Imports what is heavy only where it is needed, so that `--help` comes at once.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,33 @@ if TYPE_CHECKING:
     from dragoman.explanation.explanation import Explanation
     from dragoman.recipe.data import Parallel, Table
     from dragoman.records import Example, Prediction, Value
+
+
+OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
+"""What tells `decoding.beam=3` from the name of a file."""
+
+
+def sorted_words(words: list[str] | None) -> tuple[list[str], list[str]]:
+    """Tell files from `key=value` overrides; what exists as a file is a file."""
+    files: list[str] = []
+    changes: list[str] = []
+    for word in words or []:
+        (changes if OVERRIDE.match(word) and not Path(word).exists() else files).append(word)
+    return files, changes
+
+
+def split_of(name: str) -> Any:
+    """Check the name of a set of examples."""
+    if name not in ("test", "dev"):
+        raise UserError(f"--split: expected test or dev, found {name!r}")
+    return name
+
+
+def device_of(name: str) -> Any:
+    """Check the name of a device."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device: expected auto, cpu or cuda, found {name!r}")
+    return name
 
 
 def one_file(files: list[str]) -> str | None:
@@ -298,3 +326,12 @@ def show_explanation(explanation: Explanation, page: str | None, as_json: bool) 
         Path(page).parent.mkdir(parents=True, exist_ok=True)
         Path(page).write_text(as_html(explanation), encoding="utf-8", newline="\n")
         typer.echo(f"page: {page}", err=True)
+
+
+def lm_options(folder: str | None, weight: float | None) -> dict[str, Any]:
+    """Read --lm and --lm-weight as what `load` takes."""
+    if folder is None:
+        if weight is not None:
+            raise UserError("--lm-weight goes with --lm RUN")
+        return {}
+    return {"language_model": folder} | ({} if weight is None else {"language_model_weight": weight})

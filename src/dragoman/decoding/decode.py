@@ -18,6 +18,7 @@ from dragoman.decoding.terminology import Terminology
 from dragoman.decoding.workers import Answering, Answers, Request, answering_requests
 from dragoman.errors import DataError, UserError
 from dragoman.model.ctc_joint import CtcJoint
+from dragoman.model.fusion import Fused
 from dragoman.model.int8 import in_int8
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.transformer import DEFAULT_MAX_POSITIONS
@@ -120,6 +121,8 @@ def _task(
     if isinstance(section, CtcGreedy | CtcBeam):
         if prefix is not None:
             raise UserError(f"`{section.method}` cannot begin answers with a prefix; greedy or beam would")
+        if isinstance(bundle.model, Fused):
+            raise UserError(f"`{section.method}` writes by itself, without a language model; beam would")
         if reads:
             raise UserError(f"`{section.method}` attends to nothing; greedy or beam would")
         return _Task(bundle, _in_precision(bundle, section), section, [], reads, workers)
@@ -141,8 +144,15 @@ def searching(bundle: Bundle, section: TokenDecoding | Mbr) -> tuple[Seq2Seq, To
     model = _in_precision(bundle, section)
     longest = min(section.max_length, _longest_target(bundle))
     if isinstance(section, Greedy | Beam) and section.ctc_weight:
-        model = CtcJoint(model, section.ctc_weight).eval()
+        model = _with_ctc(model, section.ctc_weight).eval()
     return model, section.model_copy(update={"max_length": longest})
+
+
+def _with_ctc(model: Seq2Seq, weight: float) -> Seq2Seq:
+    """Let the decoder and CTC answer as one; a language model adds its share to what both say."""
+    return (
+        model.around(_with_ctc(model.model, weight)) if isinstance(model, Fused) else CtcJoint(model, weight)
+    )
 
 
 def _refuse_for_numbers(prefix: Value | None, reads: bool, workers: int) -> None:

@@ -302,7 +302,7 @@ def _go_on(front: Front, parents_NK: Ids | None, beams: int, section: TokenDecod
     is_done_N = is_done_G = _is_done(front, section)
     if front.groups > 1:
         front = front.rest(is_done_G)
-        is_done_N = is_done_G.reshape(-1, front.groups).all(axis=1)
+        is_done_N = is_done_G.reshape(-1, front.groups).min(axis=1)  # all of them
     done = int(is_done_N.sum())
     if done * _LEAVING >= len(is_done_N):
         staying = (~is_done_N).nonzero()[0]
@@ -333,7 +333,7 @@ def _is_done(front: Front, section: TokenDecoding) -> NDArray[np.bool_]:
         power, enough = section.length_penalty, section.beam // section.groups
     longest_G = front.rules.longest_N if front.groups == 1 else front.rules.longest_N.repeat(front.groups)
     worst_G = front.best_GM[:, -1]
-    totals_G = front.totals_NK.reshape(len(worst_G), -1).max(axis=1)
+    totals_G: Reals = front.totals_NK.reshape(len(worst_G), -1).max(axis=1)
     cannot_win_G = totals_G / length_divisor(longest_G, power) <= worst_G
     looks_lost_G = totals_G / length_divisor(front.step + 1, power) <= worst_G
     done_G: NDArray[np.bool_] = cannot_win_G | (looks_lost_G & (front.finished_G >= enough))
