@@ -134,6 +134,7 @@ def road(pick):
     found.kinds |= dict.fromkeys(("train", "dev", "test"), CORPORA[reads])
     found.kinds["source"] = {"text": TEXT, "speech": ["speech"]}.get(reads, ["numbers"])
     found.chosen |= {"dev.weight": [1.0], "test.weight": [1.0], "train.merge": [False]}
+    found.never |= {"target_vocabulary"}  # only of text that learns one, and not joint
     match reads:
         case "text":
             found.never |= {"frontend"}
