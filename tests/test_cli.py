@@ -57,7 +57,7 @@ def test_help_teaches_and_answers_at_once():
     code, out, _ = dragoman("--help")
     seconds = time.perf_counter() - start
     assert code == 0
-    for verb in ("demo", "train", "predict", "score", "evaluate", "compare", "check", "schema"):
+    for verb in ("demo", "plan", "train", "predict", "score", "evaluate", "compare", "check", "schema"):
         assert verb in out
         assert dragoman(verb, "--help")[0] == 0
     assert seconds < 5, "no torch may be imported; test_house holds that exactly"
@@ -111,6 +111,22 @@ def test_predict_takes_overrides_and_a_prefix(run):
     assert code == 2
     assert "beam" in said
     assert "Traceback" not in said
+
+
+def test_predict_and_evaluate_keep_to_a_terminology(run, folder):
+    folder.joinpath("terms.tsv").write_text("ab\tBBA\nba\tA\tnever\n", "utf-8")
+    options = ("--terminology", "terms.tsv", "decoding.phrases.whole_words=false", "decoding.beam=3")
+    code, out, said = dragoman("predict", run, *options, given=b"ab\nba\n", folder=folder)
+    assert code == 0, said
+    lines = out.split("\n")
+    assert "BBA" in lines[0] and "A" not in lines[1]
+    code, _, said = dragoman("predict", run, "--terminology", "none.tsv", given=b"ab\n", folder=folder)
+    assert code == 2 and "none.tsv" in said
+    code, _, said = dragoman("evaluate", run, *options, "--split", "dev", "--out", "terms", folder=folder)
+    assert code == 0, said
+    scores = json.loads(folder.joinpath("terms", "scores.json").read_text("utf-8"))
+    terms = scores["decoding"]["phrases"]["terms"]
+    assert terms[0] == {"source": "ab", "must": "BBA", "never": None}
 
 
 def test_a_reader_that_leaves_is_no_fault(run):
@@ -251,11 +267,22 @@ def test_check_finds_a_whole_bundle_right_and_a_damaged_one_wrong(run, tmp_path)
         assert "Traceback" not in said
 
 
-def test_check_prints_a_recipe_with_every_default(folder):
-    code, out, _ = dragoman("check", "tiny.yaml", "training.max_steps=7", folder=folder)
-    assert code == 0
+def test_check_prints_a_recipe_with_every_default_and_what_it_found(folder):
+    code, out, said = dragoman("check", "tiny.yaml", "training.max_steps=7", folder=folder)
+    assert code == 0, said
     assert "max_steps: 7" in out
     assert "label_smoothing" in out
+    assert "learnt by heart" in said
+    assert "0 faults" in said
+
+
+def test_check_exits_with_2_where_data_have_faults(folder):
+    changes = ["data.dev.file=none.tsv", "--quick", "--json"]
+    code, out, said = dragoman("check", "tiny.yaml", *changes, folder=folder)
+    assert code == 2
+    assert "none.tsv" in said
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["severity"] for row in rows if "none.tsv" in row["found"]] == ["fault"]
 
 
 @pytest.mark.parametrize(
@@ -286,6 +313,23 @@ def test_a_persons_fault_is_one_message_and_exit_code_2(folder, arguments, hints
     assert "Traceback" not in said
     for hint in hints:
         assert hint in said
+
+
+def test_plan_prints_a_recipe_that_train_trains(folder):
+    code, out, said = dragoman("plan", "pairs.tsv", "training.max_steps=2", folder=folder)
+    assert code == 0, said
+    folder.joinpath("planned.yaml").write_text(out, "utf-8")
+    code, checked, said = dragoman("check", "planned.yaml", "--quick", folder=folder)
+    assert code == 0, said
+    assert "max_steps: 2" in checked
+    changes = ["training.max_steps=2", "model.encoder.layers=1", "data.cache=cache"]
+    code, _, said = dragoman("train", "pairs.tsv", *changes, folder=folder)
+    assert code == 0, said
+    assert "# Sources are words or forms" in said
+    assert (folder / "runs" / "pairs" / "MANIFEST.json").exists()
+    code, _, said = dragoman("plan", "training.max_steps=2", folder=folder)
+    assert code == 2
+    assert "nothing to look at" in said
 
 
 def test_debug_shows_the_traceback(folder):

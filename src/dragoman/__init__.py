@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dragoman.api import Bundle, check, compare, evaluate, load, score, train, train_seeds
+    from dragoman.api import Bundle, check, compare, evaluate, load, plan, score, train, train_seeds
+    from dragoman.doctor.examination import examine
     from dragoman.errors import (
         BundleError,
         CheckpointError,
@@ -56,8 +57,10 @@ _HOMES = {
     "check": "dragoman.api",
     "compare": "dragoman.api",
     "evaluate": "dragoman.api",
+    "examine": "dragoman.doctor.examination",
     "load": "dragoman.api",
     "load_recipe": "dragoman.recipe.loading",
+    "plan": "dragoman.api",
     "recipe_from": "dragoman.recipe.loading",
     "recipe_schema": "dragoman.recipe.schema",
     "score": "dragoman.api",
@@ -88,8 +91,10 @@ __all__ = [
     "check",
     "compare",
     "evaluate",
+    "examine",
     "load",
     "load_recipe",
+    "plan",
     "recipe_from",
     "recipe_schema",
     "score",

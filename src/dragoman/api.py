@@ -10,15 +10,19 @@ from typing import Literal
 from dragoman import bundle as bundles
 from dragoman.bundle import RECIPE, load_bundle, verify_bundle
 from dragoman.data.corpus import read_corpus
+from dragoman.data.facts import measure
+from dragoman.data.lines import plain_name
 from dragoman.data.prepare import read_split
 from dragoman.data.rejects import Rejects
+from dragoman.data.roles import WORDS
 from dragoman.data.series_entries import examples_to_come, is_of_series, training_windows, windows_of
 from dragoman.decoding.decode import decode
 from dragoman.decoding.ensemble import ensemble
 from dragoman.decoding.score import Scored
 from dragoman.decoding.score import score as score_targets
 from dragoman.decoding.selftest import selftest
-from dragoman.errors import BundleError, UserError
+from dragoman.decoding.terminology import with_terms
+from dragoman.errors import BundleError, RecipeError, UserError
 from dragoman.evaluation.comparison import Comparison, compare_systems
 from dragoman.evaluation.evaluate import Report
 from dragoman.evaluation.evaluate import evaluate as evaluate_examples
@@ -34,7 +38,9 @@ from dragoman.evaluation.systems import (
 )
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.decoding import Forecasting
-from dragoman.recipe.loading import load_recipe, override
+from dragoman.recipe.loading import load_recipe, override, recipe_from
+from dragoman.recipe.plan import Plan
+from dragoman.recipe.plan import plan as plan_recipe
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example, Prediction, Value
 from dragoman.training.seeds import Seeds
@@ -53,15 +59,21 @@ class Bundle(bundles.Bundle):
     """
 
     def predict(
-        self, sources: Iterable[Given], *overrides: str, prefix: str | None = None, workers: int = 1
+        self,
+        sources: Iterable[Given],
+        *overrides: str,
+        prefix: str | None = None,
+        workers: int = 1,
+        terminology: str | Path | None = None,
     ) -> list[Value]:
         """Return the best answer to each source, in order.
 
         `prefix` is what every answer must begin with. Several `workers` are processes that answer many
-        sources sooner, on a CPU; a script then asks under `if __name__ == "__main__":`. Raises DataError for
-        a source that cannot be encoded and RecipeError for an override that says something that cannot be.
+        sources sooner, on a CPU; a script then asks under `if __name__ == "__main__":`. `terminology` is a
+        TSV file of source phrases and what answers must say for them, for beams. Raises DataError for a
+        source that cannot be encoded and RecipeError for an override that says something that cannot be.
         """
-        found = self.predictions(sources, *overrides, prefix=prefix, workers=workers)
+        found = self.predictions(sources, *overrides, prefix=prefix, workers=workers, terminology=terminology)
         return [prediction.values[0] for prediction in found]
 
     def predictions(
@@ -71,13 +83,14 @@ class Bundle(bundles.Bundle):
         prefix: str | None = None,
         reads: bool = False,
         workers: int = 1,
+        terminology: str | Path | None = None,
     ) -> Iterator[Prediction]:
         """Yield all answers to each source, with scores and log-probabilities (nats), in order, as ready.
 
         `reads` adds to each hypothesis where the decoder looked, (target steps, source steps), where it
-        attends. `workers`: see `predict`.
+        attends. `workers` and `terminology`: see `predict`.
         """
-        section = override(self.recipe, overrides).decoding
+        section = with_terms(override(self.recipe, overrides).decoding, terminology)
         return decode(self, _examples(sources), section, prefix=prefix, reads=reads, workers=workers)
 
     def score(self, pairs: Iterable[tuple[str, str] | Example]) -> Iterator[Scored]:
@@ -112,18 +125,22 @@ class Bundle(bundles.Bundle):
         return list(decode(self, examples_to_come(recipe, files, steps), recipe.decoding))
 
 
-def train(recipe: Recipe | str | Path, *overrides: str) -> Bundle:
+def train(recipe: Recipe | str | Path | Sequence[str | Path], *overrides: str) -> Bundle:
     """Train what a recipe says, or continue it where it was stopped, and return the bundle that it leaves.
 
-    Takes a recipe, or the path of a recipe file, or of a run's folder. Raises RecipeError, DataError,
-    CheckpointError for what a person can mend, Interrupted when told to stop, Diverged when the loss stays
-    not finite.
+    Takes a recipe, or the path of a recipe file, of a run's folder, or of data: see `plan`, whose recipe is
+    then trained in `runs/<name of the data>`, where `plan.yaml` has its reasons. Raises RecipeError,
+    DataError, CheckpointError for what a person can mend, Interrupted when told to stop, Diverged when the
+    loss stays not finite.
     """
     return _with_verbs(train_recipe(_loaded(recipe, overrides)))
 
 
 def train_seeds(
-    recipe: Recipe | str | Path, *overrides: str, seeds: int, split: Literal["dev", "test"] = "dev"
+    recipe: Recipe | str | Path | Sequence[str | Path],
+    *overrides: str,
+    seeds: int,
+    split: Literal["dev", "test"] = "dev",
 ) -> Seeds:
     """Train a recipe with several seeds, its own and those that follow, and say how far scores spread.
 
@@ -133,11 +150,56 @@ def train_seeds(
     return train_recipe_of_seeds(_loaded(recipe, overrides), seeds, split)
 
 
-def _loaded(recipe: Recipe | str | Path, overrides: Sequence[str]) -> Recipe:
+def _loaded(recipe: Recipe | str | Path | Sequence[str | Path], overrides: Sequence[str]) -> Recipe:
+    """Return what a recipe, a file or data say; the plan of data is saved where it will be trained."""
     if isinstance(recipe, Recipe):
         return override(recipe, overrides)
-    path = Path(recipe)
-    return load_recipe(path / RECIPE if path.is_dir() else path, overrides)
+    files = [recipe] if isinstance(recipe, str | Path) else list(recipe)
+    if not is_data(files):
+        path = Path(files[0])
+        return load_recipe(path / RECIPE if path.is_dir() else path, overrides)
+    planned = plan(*files, overrides=overrides)
+    loaded = recipe_of(planned, files)
+    _save(planned, Path(loaded.run))
+    return loaded
+
+
+def is_data(files: Sequence[str | Path]) -> bool:
+    """Tell files of data from a recipe and from a run's folder; a recipe is called .yaml or .yml."""
+    path = Path(files[0])
+    is_recipe = path.suffix in (".yaml", ".yml") or (path / "recipe.yaml").is_file()
+    if is_recipe and len(files) > 1:
+        raise RecipeError(
+            [f"{path} is a recipe, so {files[1]} has no place beside it; changes are written key=value"]
+        )
+    return not is_recipe and path.exists()
+
+
+def plan(*files: str | Path, overrides: Sequence[str] = ()) -> Plan:
+    """Look at data and choose a recipe, with the reason for every choice.
+
+    Takes a table of pairs, two parallel files (the source first), a list of recordings, a file of series, or
+    a folder of such; files called dev and test are found beside those called train, or named too. Raises
+    DataError and UserError for data that are not understood.
+    """
+    found = plan_recipe(measure([str(file) for file in files]))
+    return found.changed(overrides) if overrides else found
+
+
+def recipe_of(planned: Plan, files: Sequence[str | Path]) -> Recipe:
+    """Make the recipe of a plan; its run is called after the data."""
+    path = Path(files[0]).absolute()
+    name = path.name if path.is_dir() else plain_name(path).partition(".")[0]
+    name = path.parent.name if name in WORDS else name
+    return recipe_from({"run": str(Path("runs", name or "data")), **planned.mapping})
+
+
+def _save(planned: Plan, run: Path) -> None:
+    """Leave the reasons in the folder of a run that begins."""
+    path = run / "plan.yaml"
+    if not path.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        path.write_text(planned.text(), "utf-8")
 
 
 def load(folder: str | Path, device: Device = "auto", *, others: Sequence[str | Path] = ()) -> Bundle:
@@ -157,16 +219,24 @@ def evaluate(
     device: Device = "auto",
     others: Sequence[str | Path] = (),
     workers: int = 1,
+    terminology: str | Path | None = None,
     overlap: bool = True,
 ) -> Report:
     """Score a bundle (with `others`: see `load`) on given data, or on the test or dev set of its recipe.
 
     Paths of `data` are relative to the current directory, those of the recipe to its `data.folder`.
-    `workers`: see `Bundle.predict`. With `overlap` the training data are read once to see whether what is
-    scored is among them; of `others` those of the first bundle.
+    `workers` and `terminology`: see `Bundle.predict`. With `overlap` the training data are read once to see
+    whether what is scored is among them; of `others` those of the first bundle.
     """
-    bundle = load(folder, device, others=others)
-    return evaluate_bundle(bundle, *overrides, data=data, split=split, workers=workers, overlap=overlap)
+    return evaluate_bundle(
+        load(folder, device, others=others),
+        *overrides,
+        data=data,
+        split=split,
+        workers=workers,
+        terminology=terminology,
+        overlap=overlap,
+    )
 
 
 def evaluate_bundle(
@@ -175,6 +245,7 @@ def evaluate_bundle(
     data: Parallel | Table | None = None,
     split: Literal["test", "dev"] = "test",
     workers: int = 1,
+    terminology: str | Path | None = None,
     overlap: bool = True,
 ) -> Report:
     """Score a bundle that is loaded; see `evaluate`."""
@@ -183,7 +254,7 @@ def evaluate_bundle(
     return evaluate_examples(
         bundle,
         examples,
-        recipe.decoding,
+        with_terms(recipe.decoding, terminology),
         recipe.evaluation,
         workers=workers,
         training=training_windows(recipe) if data is None and is_of_series(recipe) else (),

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragoman.errors import RecipeError, UserError
+from dragoman.errors import UserError
 from dragoman.terminal import (
+    beam_changes,
+    data_of,
     drawing,
     inputs_of,
     one_file,
@@ -30,7 +32,7 @@ from dragoman.terminal import (
 )
 
 if TYPE_CHECKING:
-    from dragoman.recipe.data import Parallel, Table
+    pass
 
 OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
 """What tells `decoding.beam=3` from the name of a file."""
@@ -63,6 +65,10 @@ Others = Annotated[
 ]
 Workers = Annotated[
     int, typer.Option("--workers", help="Processes that answer at the same time, on a CPU.", min=1)
+]
+Terminology = Annotated[
+    str | None,
+    typer.Option("--terminology", metavar="FILE", help="TSV: source phrase, target phrase, perhaps `never`."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SourceFile = Annotated[str | None, typer.Option("--source", help="File with one source a line.")]
@@ -98,10 +104,11 @@ def demo(
 @app.command()
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe file, or a run's folder to continue.")
+        str, typer.Argument(metavar="RECIPE|DATA", help="A recipe, a run's folder to continue, or data.")
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the recipe.")
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DATA] [KEY=VALUE]...", help="More files of data, changes of the recipe."),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option("--seeds", help="Train so many times, and say how far scores spread.", min=2)
@@ -110,27 +117,56 @@ def train(
         str | None, typer.Option("--split", help="What --seeds scores: dev (the default) or test.")
     ] = None,
 ) -> None:
-    """Train what a recipe says, or continue where it was stopped.
+    """Train what a recipe says, or continue where it was stopped; of data, the recipe that `plan` chooses.
 
         dragoman train recipes/first.yaml model.encoder.layers=4
+
+        dragoman train pairs.tsv
 
     Ctrl-C saves and says how to continue; a killed run continues from its last checkpoint to the same
     weights. With --seeds N the recipe is trained with N seeds, in seed-1 to seed-N of its run's folder.
     """
-    files, changes = _sorted_words(overrides)
-    if files:
-        raise RecipeError([f"override {word!r}: expected key=value" for word in files])
+    files, changes = _sorted_words(words)
+    files = [recipe, *files]
+    from dragoman.api import is_data, plan
+
     if seeds is not None:
-        print_seeds(recipe, changes, seeds, _split(split or "dev"))
+        print_seeds(files, changes, seeds, _split(split or "dev"))
         return
     if split is not None:
         raise UserError("--split goes with --seeds N: a single training scores nothing at its end but dev")
     from dragoman.api import train as train_recipe
 
-    bundle = train_recipe(recipe, *changes)
+    if is_data(files):
+        typer.echo(plan(*files, overrides=changes).text(), err=True)
+    bundle = train_recipe(files, *changes)
     typer.echo(
         f"the bundle is {bundle.folder}; try: echo 'your text' | dragoman predict {bundle.folder}", err=True
     )
+
+
+@app.command()
+def plan(
+    files: Annotated[list[str], typer.Argument(metavar="DATA... [KEY=VALUE]...", help="See below.")],
+) -> None:
+    """Look at data and print the recipe for it, with the reason for every choice; `train DATA` trains it.
+
+        dragoman plan pairs.tsv > recipe.yaml
+
+        dragoman plan train.en train.de
+
+    DATA is a table of pairs (TSV, CSV, JSON lines, Parquet), two parallel files, a list of recordings, a file
+    of series, or a folder of these. Files called dev and test are found beside those called train.
+    """
+    names, changes = _sorted_words(files)
+    if not names:
+        raise UserError("nothing to look at: give a file of data, dragoman plan pairs.tsv")
+    from dragoman.api import plan as plan_files
+    from dragoman.api import recipe_of
+
+    planned = plan_files(*names, overrides=changes)
+    recipe_of(planned, names)  # what cannot be is refused before it is printed
+    print_line(planned.text().rstrip())
 
 
 @app.command()
@@ -142,6 +178,7 @@ def predict(
     prefix: Annotated[str | None, typer.Option("--prefix", help="What every answer must begin with.")] = None,
     others: Others = None,
     workers: Workers = 1,
+    terminology: Terminology = None,
     horizon: Annotated[
         int | None, typer.Option("--horizon", min=1, help="Steps of a series to forecast.")
     ] = None,
@@ -160,7 +197,7 @@ def predict(
     a model of series takes their files, and writes CSV: `predict RUN series.csv --horizon 96`.
     """
     files, changes = _sorted_words(words)
-    changes = [*changes, *_beam_changes(beam, nbest)]
+    changes = [*changes, *beam_changes(beam, nbest)]
     from dragoman.api import load
     from dragoman.model.kernels import hold_memory
 
@@ -169,14 +206,18 @@ def predict(
     gc.freeze()  # what is here stays: no need to look through it again and again
     several = nbest is not None
     if bundle.recipe.data.windows is not None:
-        if as_json or prefix is not None or workers != 1:
-            raise UserError("--json, --prefix and --workers have no effect on forecasts of series")
+        if as_json or prefix is not None or workers != 1 or terminology is not None:
+            raise UserError(
+                "--json, --prefix, --workers and --terminology have no effect on forecasts of series"
+            )
         print_forecasts(bundle, files, changes, horizon, chart)
         return
     if horizon is not None or chart is not None:
         raise UserError("--horizon and --chart are for models of series")
     for batch in sounds_of(files) if bundle.recipe.source.kind == "speech" else inputs_of(files):
-        for prediction in bundle.predictions(batch, *changes, prefix=prefix, workers=workers):
+        for prediction in bundle.predictions(
+            batch, *changes, prefix=prefix, workers=workers, terminology=terminology
+        ):
             print_prediction(prediction, as_json, several)
 
 
@@ -194,7 +235,7 @@ def score(
 
     dragoman score runs/demo --source test.en --target test.de
     """
-    data = _data(pairs, source, target)
+    data = data_of(pairs, source, target)
     if data is None:
         raise UserError("nothing to score: give PAIRS, or --source and --target")
     from dragoman.api import score as score_pairs
@@ -220,6 +261,7 @@ def evaluate(
     out: Annotated[str | None, typer.Option("--out", help="Folder for scores and predictions.")] = None,
     others: Others = None,
     workers: Workers = 1,
+    terminology: Terminology = None,
     pictures: Annotated[
         str | None,
         typer.Option("--pictures", metavar="FOLDER", help="Draw learning curve and examples there."),
@@ -246,14 +288,22 @@ def evaluate(
     files, changes = _sorted_words(words)
     draw = drawing(pictures, picture_format, picture_count)
     chosen = _split(split)
-    data = _data(one_file(files), source, target)
+    data = data_of(one_file(files), source, target)
     from dragoman.api import evaluate_bundle, load
     from dragoman.evaluation.evaluate import format_scores, write_report
     from dragoman.model.kernels import hold_memory
 
     hold_memory()
     bundle = load(run, _device(device), others=others or ())
-    report = evaluate_bundle(bundle, *changes, data=data, split=chosen, workers=workers, overlap=overlap)
+    report = evaluate_bundle(
+        bundle,
+        *changes,
+        data=data,
+        split=chosen,
+        workers=workers,
+        terminology=terminology,
+        overlap=overlap,
+    )
     data_name = Path(source or files[0]).name if data else split
     name = "-with-".join([data_name, *(Path(other).resolve().name for other in others or ())])
     folder = Path(out) if out else Path(run) / "evaluation" / name
@@ -290,7 +340,7 @@ def compare(
     """
     files, changes = _sorted_words(words)
     systems, others = systems_of(files)
-    data = _data(one_file(others), source, target)
+    data = data_of(one_file(others), source, target)
     chosen, place = _split(split), _device(device)
     print_comparison(systems, changes, data, chosen, worst, place, workers, as_json=as_json)
 
@@ -315,31 +365,41 @@ def align(
 
     dragoman align runs/x --source test.en --target test.de
     """
-    data = _data(pairs, source, target)
+    data = data_of(pairs, source, target)
     print_alignments(run, data, method, threshold, gold, _device(device), as_json=as_json)
 
 
 @app.command()
 def check(
-    subject: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe file or a run's folder.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    subject: Annotated[str, typer.Argument(metavar="RECIPE|RUN|DATA", help="What the doctor looks at.")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[DATA] [KEY=VALUE]...")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Train nothing: no batch is learnt by heart.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Look whether a recipe says what can be, or whether a bundle is whole and still says what it said.
+    """The doctor: what is wrong with a machine, a recipe, its data, a run; what it means, and what mends it.
 
-    For a bundle every file's hash is verified and the stored sample is answered again.
+    Of a recipe or data, a batch is learnt by heart too, for a minute at most. Of a run, every file's hash is
+    verified, the stored sample is answered again, and its log is read. A recipe is also printed with every
+    default. Exit code 2 where there are faults.
     """
-    if Path(subject).is_dir():
-        from dragoman.api import check as check_bundle
+    files, changes = _sorted_words(words)
+    from dragoman.doctor.examination import examine
+    from dragoman.doctor.findings import as_rows, as_text, faults_of
 
-        complaints = check_bundle(subject)
-        if complaints:
-            raise UserError("\n".join(complaints))
-        print_line(f"{subject}: every hash is right, and the stored sample comes out as when it was saved")
-        return
-    from dragoman.recipe.loading import dump_recipe, load_recipe
+    findings = examine([subject, *files], changes, quick)
+    for row in as_rows(findings) if as_json else ():
+        print_json(row)
+    if not as_json:
+        is_recipe = subject.endswith((".yaml", ".yml"))
+        if is_recipe:
+            from dragoman.recipe.loading import dump_recipe, load_recipe
 
-    print_line(dump_recipe(load_recipe(subject, _sorted_words(overrides)[1])).rstrip())
-    typer.echo(f"{subject}: the recipe is in order; above it is with every default", err=True)
+            print_line(dump_recipe(load_recipe(subject, changes)).rstrip())
+        typer.echo(as_text(findings), err=is_recipe)
+    if faults := faults_of(findings):
+        raise UserError("\n".join(f"{one.section}: {one.found}" for one in faults))
 
 
 @app.command()
@@ -359,18 +419,6 @@ def _sorted_words(words: list[str] | None) -> tuple[list[str], list[str]]:
     return files, changes
 
 
-def _beam_changes(beam: int | None, nbest: int | None) -> list[str]:
-    """Write --beam and --nbest as overrides."""
-    changes = []
-    if beam is not None or nbest is not None:
-        changes.append("decoding.method=beam")
-    if beam is not None:
-        changes.append(f"decoding.beam={beam}")
-    if nbest is not None:
-        changes.append(f"decoding.nbest={nbest}")
-    return changes
-
-
 def _split(name: str) -> Any:
     """Check the name of a set of examples."""
     if name not in ("test", "dev"):
@@ -383,17 +431,3 @@ def _device(name: str) -> Any:
     if name not in ("auto", "cpu", "cuda"):
         raise UserError(f"--device: expected auto, cpu or cuda, found {name!r}")
     return name
-
-
-def _data(pairs: str | None, source: str | None, targets: list[str] | None) -> Parallel | Table | None:
-    """Describe the pairs that the command line names, if it names any."""
-    from dragoman.recipe.data import Parallel, Table
-
-    if pairs is not None and (source or targets):
-        raise UserError(f"give either {pairs} or --source and --target")
-    if bool(source) != bool(targets):
-        raise UserError("--source and --target go together")
-    if pairs is not None:
-        named = pairs.split(".")[1:2] == ["jsonl"] or pairs.endswith((".jsonl", ".parquet"))
-        return Table(file=pairs, source="source", target="target") if named else Table(file=pairs)
-    return Parallel(source=source, target=tuple(targets)) if source and targets else None

@@ -165,12 +165,14 @@ def print_forecasts(
         typer.echo(f"chart: {chart}", err=True)
 
 
-def print_seeds(recipe: str, changes: Sequence[str], seeds: int, split: Literal["dev", "test"]) -> None:
+def print_seeds(
+    files: Sequence[str], changes: Sequence[str], seeds: int, split: Literal["dev", "test"]
+) -> None:
     """Train a recipe with several seeds and print how far its scores spread."""
     from dragoman.api import train_seeds
     from dragoman.training.seeds import SEEDS, format_seeds
 
-    found = train_seeds(recipe, *changes, seeds=seeds, split=split)
+    found = train_seeds(list(files), *changes, seeds=seeds, split=split)
     print_line(format_seeds(found))
     typer.echo(f"scores: {Path(found.runs[0]).parent / SEEDS}", err=True)
 
@@ -266,3 +268,29 @@ def drawing(
     return lambda bundle, report: draw_evaluation(
         bundle, report, Path(folder), form, 4 if count is None else count
     )
+
+
+def beam_changes(beam: int | None, nbest: int | None) -> list[str]:
+    """Write --beam and --nbest as overrides."""
+    changes = []
+    if beam is not None or nbest is not None:
+        changes.append("decoding.method=beam")
+    if beam is not None:
+        changes.append(f"decoding.beam={beam}")
+    if nbest is not None:
+        changes.append(f"decoding.nbest={nbest}")
+    return changes
+
+
+def data_of(pairs: str | None, source: str | None, targets: list[str] | None) -> Parallel | Table | None:
+    """Describe the pairs that the command line names, if it names any."""
+    from dragoman.recipe.data import Parallel, Table
+
+    if pairs is not None and (source or targets):
+        raise UserError(f"give either {pairs} or --source and --target")
+    if bool(source) != bool(targets):
+        raise UserError("--source and --target go together")
+    if pairs is not None:
+        named = pairs.split(".")[1:2] == ["jsonl"] or pairs.endswith((".jsonl", ".parquet"))
+        return Table(file=pairs, source="source", target="target") if named else Table(file=pairs)
+    return Parallel(source=source, target=tuple(targets)) if source and targets else None

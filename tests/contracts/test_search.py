@@ -57,6 +57,7 @@ DECODERS = {
 METHODS = [
     Greedy(method="greedy", max_length=9),
     Beam(method="beam", beam=4, nbest=4, max_length=9),
+    Beam(method="beam", beam=6, groups=3, diversity=0.7, nbest=6, max_length=9),
     Sample(method="sample", samples=3, max_length=9),
 ]
 

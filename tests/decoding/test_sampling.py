@@ -49,6 +49,19 @@ def test_top_k_keeps_the_k_most_probable():
     assert shares(logits_of(0.4, 0.6), top_k=9) == pytest.approx([0.4, 0.6], abs=1e-4)
 
 
+def test_epsilon_cuts_off_the_improbable_but_never_all():
+    probabilities = logits_of(0.3, 0.08, 0.5, 0.12)
+    assert shares(probabilities, epsilon=0.1) == pytest.approx(
+        [0.3 / 0.92, 0, 0.5 / 0.92, 0.12 / 0.92], abs=1e-4
+    )
+    assert shares(probabilities, epsilon=0.9) == [0, 0, 1, 0]
+    assert shares(probabilities, epsilon=0.1, top_k=2) == pytest.approx([0.375, 0, 0.625, 0], abs=1e-4)
+    assert shares(probabilities, epsilon=0.2, top_p=0.9) == pytest.approx([0.375, 0, 0.625, 0], abs=1e-4)
+    flat = shares(logits_of(0.6, 0.3, 0.1), temperature=2.0, epsilon=0.15)
+    weights = [0.6**0.5, 0.3**0.5, 0.1**0.5]
+    assert flat == pytest.approx([weight / sum(weights) for weight in weights], abs=1e-4)
+
+
 def test_top_p_keeps_the_fewest_that_reach_it():
     probabilities = logits_of(0.3, 0.08, 0.5, 0.12)
     assert shares(probabilities, top_p=0.4) == [0, 0, 1, 0]

@@ -17,6 +17,7 @@ SIZE = 8
 METHODS = [
     Greedy(method="greedy", max_length=6),
     Beam(method="beam", beam=4, nbest=3, max_length=6),
+    Beam(method="beam", beam=6, groups=2, diversity=0.7, nbest=4, max_length=6),
     Sample(method="sample", samples=3, max_length=6),
 ]
 

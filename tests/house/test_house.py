@@ -18,7 +18,7 @@ LAYERS = [  # top first; a layer may import only what stands below it; "a | b" a
     "__main__",
     "cli",
     "terminal",
-    "demo",
+    "demo | doctor",
     "api",
     "serving",
     "training | explanation | exporting",

@@ -151,7 +151,7 @@ SCORED = {"metrics": ["mase"]}
         (
             TEXT,
             {"decoding": {"method": "forecast"}},
-            "`decoding.method: forecast` does not fit `target.kind: characters`; greedy, beam or",
+            "`decoding.method: forecast` does not fit `target.kind: characters`; greedy, beam, sample or",
         ),
         (TEXT, {"model": NONE}, "`training.objective.kind: ctc` and `model.decoder.kind: none` go together"),
         (

@@ -99,6 +99,9 @@ SOUND = {
     "max_seconds": [1, 1e6],
     "speeds": [[1.0], [0.9, 1.0, 1.1], [2.0, 1]],
 }
+DRAWN = {"decoding.samples": [2, 99], "decoding.candidates": [None, 1, 2]}
+ALIKE = {"groups": [1], "diversity": [0.0]}
+DIVERSE = {"groups": [2, 3], "diversity": [0.5, 7], "beam": [6, 12]}
 UNMASKED = {
     **{"frequency_masks": [0], "frequency_mask_bins": [27]},
     **{"time_masks": [0], "time_mask_seconds": [1.0], "time_mask_share": [0.2]},
@@ -163,15 +166,22 @@ def road(pick):
 def write_text(pick, found):
     found.kinds |= {"target": TEXT, "metrics": ["bleu", "chrf", "ter", "exact_match", "cer", "wer", "rougeL"]}
     found.never |= {"rollout"}
+    found.chosen |= pick.choice([ALIKE, DIVERSE]) | DRAWN
+    found.always |= {"groups", "diversity", "beam"}
+    found.never |= {"phrases"} if found.chosen["groups"] != [1] else set()
+    said, unsaid = pick.sample(["must", "never"], 2)
+    found.always |= {said}
+    found.never |= {f"terms.{unsaid}"}
+    found.chosen[f"terms.{said}"] = TEXTS
     match pick.choice(["attention", "both", "ctc"]):
         case "attention":
             found.kinds |= {"objective": ["cross_entropy"], "decoder": ["gru", "lstm", "rnn", "transformer"]}
-            found.kinds["decoding"] = ["beam", "greedy", "sample"]
+            found.kinds["decoding"] = ["beam", "greedy", "mbr", "sample"]
             found.chosen["ctc_weight"] = [0.0]
         case "both":
             found.kinds |= {"decoder": ["gru", "lstm", "rnn", "transformer"]}
             found.must(objective=["cross_entropy"])
-            found.kinds["decoding"] = ["beam", "ctc_beam", "ctc_greedy", "greedy", "sample"]
+            found.kinds["decoding"] = ["beam", "ctc_beam", "ctc_greedy", "greedy", "mbr", "sample"]
             found.chosen |= {"objective.ctc_weight": [0.3, 0.99]}
             found.always |= {"ctc_weight"}
         case "ctc":

@@ -66,16 +66,15 @@ def test_a_linear_truth_is_found_and_answered_at_once(missing):
     torch.testing.assert_close(said.squeeze(-1), expected, atol=1e-4, rtol=0)
 
 
-def test_the_fit_minimises_the_penalised_squared_error_in_units():
+def test_the_fit_minimises_the_penalised_squared_error_of_scaled_rows():
     windows, fitted, ridge = Windows(noise=0.5), model(), 0.3
     fit_highway(fitted, windows, ridge)
     contexts = torch.from_numpy(windows.contexts).double().transpose(1, 2).reshape(-1, CONTEXT)
     targets = torch.from_numpy(windows.targets).transpose(1, 2).reshape(-1, HORIZON)
-    units = torch.from_numpy(windows.units).double().reshape(-1, 1)
     weight = fitted.highway.linear.weight.detach().double().T.requires_grad_()
     bias = fitted.highway.linear.bias.detach().double().requires_grad_()
-    errors = (contexts @ weight + bias - targets) * units
-    penalty = ridge * (contexts * units).square().sum(1).sum() / CONTEXT
+    errors = contexts @ weight + bias - targets
+    penalty = ridge * contexts.square().sum(1).sum() / CONTEXT
     (errors.square().sum() + penalty * weight.square().sum()).backward()
     scale = float(penalty)
     assert float(weight.grad.abs().max()) < 1e-5 * scale

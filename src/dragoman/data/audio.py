@@ -69,6 +69,12 @@ def seconds_of(value: str) -> float:
         return float((last - first) / file.samplerate)
 
 
+def rate_of(value: str) -> int:
+    """Return the sample rate of a sound file in Hz; reads no samples. Raises DataError."""
+    with _open(value) as file:
+        return int(file.samplerate)
+
+
 def read_audio(
     value: str | Recording, sample_rate_hz: int, min_seconds: float, max_seconds: float
 ) -> NDArray[np.float32]:

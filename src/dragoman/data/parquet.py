@@ -40,6 +40,18 @@ def read_parquet(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
         raise DataError(f"{path}: not a complete Parquet file: {error}") from error
 
 
+def parquet_names(path: Path) -> list[str]:
+    """List the columns of a file, fields of structs among them by dotted names, and read no row."""
+    arrow = _load("pyarrow")
+    try:
+        with _load("pyarrow.parquet").ParquetFile(path) as file:
+            schema = file.schema_arrow
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a complete Parquet file: {error}") from error
+    names = list(schema.names)
+    return [found for name in names for found in (_fields(name, schema.field(name).type) or [name])]
+
+
 def read_parquet_columns(path: Path) -> dict[str, NDArray[Any]]:
     """Read a file whole: a column of numbers as such with NaN for null, dates as datetime64, text as objects.
 

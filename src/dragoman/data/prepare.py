@@ -85,7 +85,7 @@ def prepare(recipe: Recipe, run: Path | None, say: Say = _silent) -> Prepared:
     """
     if is_of_series(recipe):
         return _prepare_series(recipe, run, say)
-    folder = _cache_of(recipe) / _key(recipe)
+    folder = cache_of(recipe) / _key(recipe)
     cached = _cached(recipe, folder, say)
     for note in cached.notes:
         say(note)
@@ -290,7 +290,8 @@ def _list_again(folder: Path, run: Path | None) -> Path | None:
     return listed
 
 
-def _cache_of(recipe: Recipe) -> Path:
+def cache_of(recipe: Recipe) -> Path:
+    """Return the folder of prepared data."""
     if recipe.data.cache is not None:
         return Path(recipe.data.cache)
     home = os.environ.get("XDG_CACHE_HOME")

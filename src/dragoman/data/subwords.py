@@ -99,6 +99,13 @@ class SubwordUnits:
         piece: str = self._processor.id_to_piece(token)
         return piece
 
+    def written(self, token: int) -> bytes:
+        """Return the piece with spaces as they are, or the byte that it stands for."""
+        piece = self.piece(token)
+        if self._processor.is_byte(token):
+            return bytes([int(piece[3:5], 16)])
+        return _HAS_ESCAPE.sub(lambda match: _UNESCAPED[match[1]], piece.replace("\u2581", " ")).encode()
+
     def save(self, folder: Path) -> Mapping[str, object]:
         """Write the model beside codec.json."""
         (folder / MODEL_FILE).write_bytes(self._model)

@@ -58,6 +58,10 @@ class Units(Protocol):
         """Say what a unit stands for."""
         ...
 
+    def written(self, token: int) -> bytes:
+        """Return what a unit adds to a text that has others before it, in UTF-8."""
+        ...
+
     def save(self, folder: Path) -> Mapping[str, object]:
         """Write what is too big for codec.json into the folder, return the rest."""
         ...
@@ -115,6 +119,15 @@ class TextCodec:
         """Return what each id stands for, control symbols by their names."""
         self._check(tokens)
         return [self._piece(int(token)) for token in tokens]
+
+    def written(self) -> list[bytes]:
+        """Return by ids what each adds to a text that has others before it, in UTF-8.
+
+        It may be part of a character. Control symbols and features write nothing.
+        """
+        units = (self.units.written(token) for token in range(_FIRST_UNIT, self.units.end))
+        silent = [b""] * (self.port.size - self.units.end)
+        return [b""] * _FIRST_UNIT + [*units, *silent]
 
     def save(self, folder: Path) -> None:
         """Write codec.json, and subwords.model for subword units, into a folder that is made if need be."""
@@ -215,6 +228,10 @@ class CharacterUnits:
         """Return the character."""
         return self._vocabulary.symbol_of(token)
 
+    def written(self, token: int) -> bytes:
+        """Return the character."""
+        return self.piece(token).encode()
+
     def save(self, folder: Path) -> Mapping[str, object]:
         """Return the characters."""
         return {"symbols": list(self._vocabulary.symbols)}
@@ -253,6 +270,10 @@ class WordUnits:
         """Return the word."""
         return self._vocabulary.symbol_of(token)
 
+    def written(self, token: int) -> bytes:
+        """Return the word behind a separator."""
+        return (self._separator + self.piece(token)).encode()
+
     def save(self, folder: Path) -> Mapping[str, object]:
         """Return the words."""
         return {"symbols": list(self._vocabulary.symbols)}
@@ -285,6 +306,10 @@ class ByteUnits:
         """Return an ASCII character that can be seen, else the byte's number."""
         byte = token - _FIRST_UNIT
         return chr(byte) if 0x21 <= byte <= 0x7E else f"<0x{byte:02X}>"
+
+    def written(self, token: int) -> bytes:
+        """Return the byte."""
+        return bytes([token - _FIRST_UNIT])
 
     def save(self, folder: Path) -> Mapping[str, object]:
         """Return nothing: bytes are always the same."""

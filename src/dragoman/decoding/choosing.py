@@ -78,21 +78,40 @@ def best_continuations(
     bounds_BX: Bounds | None = None,
 ) -> Choice:
     """Choose the best continuations of all rows of each source, as many as wanted or as there are."""
-    sources, beams = totals_NK.shape
-    logits_BC, tokens_BC = top(logits_BV, min(wanted, logits_BV.shape[1]), bounds_BX)
-    candidates = logits_BC.shape[1]
-    with np.errstate(invalid="ignore"):
-        log_probs_NKC = (_array(logits_BC) - normaliser_B[:, None]).reshape(sources, beams, candidates)
-        # sums are float64: close candidates stay apart where a float32 sum would make them equal
-        totals_NX = _add(totals_NK[:, :, None], log_probs_NKC).reshape(sources, -1)
+    tokens_NKC, log_probs_NKC, totals_NKC = continuations(
+        logits_BV, normaliser_B, totals_NK, wanted, bounds_BX
+    )
+    sources = len(totals_NK)
+    totals_NX = totals_NKC.reshape(sources, -1)
     order_NK = (-totals_NX).argsort(axis=1, kind="stable")[:, :wanted]
     sources_N1 = np.arange(sources)[:, None]
     return Choice(
-        _array(tokens_BC).reshape(sources, -1)[sources_N1, order_NK],
+        tokens_NKC.reshape(sources, -1)[sources_N1, order_NK],
         log_probs_NKC.reshape(sources, -1)[sources_N1, order_NK],
         totals_NX[sources_N1, order_NK],
-        order_NK // candidates,
+        order_NK // tokens_NKC.shape[2],
     )
+
+
+def continuations(
+    logits_BV: Tensor,
+    normaliser_B: Reals,
+    totals_NK: Reals,
+    wanted: int,
+    bounds_BX: Bounds | None = None,
+) -> tuple[Ids, Reals, Reals]:
+    """Return the best tokens of each row, at most as many as wanted, with their log-probabilities and totals.
+
+    All are (N, K, C), best first.
+    """
+    sources, beams = totals_NK.shape
+    logits_BC, tokens_BC = top(logits_BV, min(wanted, logits_BV.shape[1]), bounds_BX)
+    shape = (sources, beams, logits_BC.shape[1])
+    with np.errstate(invalid="ignore"):
+        log_probs_NKC = (_array(logits_BC) - normaliser_B[:, None]).reshape(shape)
+        # sums are float64: close candidates stay apart where a float32 sum would make them equal
+        totals_NKC = _add(totals_NK[:, :, None], log_probs_NKC)
+    return _array(tokens_BC).reshape(shape), log_probs_NKC, totals_NKC
 
 
 def _add(totals: Reals, log_probs: Reals) -> Reals:

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from dragoman.bundle import Bundle
 from dragoman.data.frames import Encoded
 from dragoman.decoding.batches import answering, batches, named, where, windows
+from dragoman.decoding.constrained import Wanted
 from dragoman.decoding.forecast import forecast
+from dragoman.decoding.mbr import most_agreed
 from dragoman.decoding.search import FAILED
+from dragoman.decoding.terminology import Terminology
 from dragoman.decoding.workers import Answering, Answers, Request, answering_requests
 from dragoman.errors import DataError, UserError
 from dragoman.model.ctc_joint import CtcJoint
@@ -26,6 +29,7 @@ from dragoman.recipe.decoding import (
     Decoding,
     Forecasting,
     Greedy,
+    Mbr,
     Sample,
     TokenDecoding,
 )
@@ -69,14 +73,15 @@ def decode(
         yield from forecast(bundle, examples, section)
         return
     task = _task(bundle, section, prefix, reads, workers)
-    with answering_requests(task.model, workers) as answered:
+    spelling = None if task.terminology is None else task.terminology.spelling
+    with answering_requests(task.model, workers, spelling) as answered:
         for window in windows(examples):
             with answering(task.model):
                 found = _answer(task, window, answered)
             for (number, example), answer in zip(window, found, strict=True):
                 if isinstance(answer, DataError):
                     raise named(answer, number, example) from answer
-                yield _prediction(number, example, *answer)
+                yield _prediction(task, number, example, *answer)
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,11 @@ class _Task:
 
     bundle: Bundle
     model: Seq2Seq
-    section: TokenDecoding | CtcDecoding
+    section: TokenDecoding | Mbr | CtcDecoding
     prefix: list[int]
     reads: bool
     workers: int
+    terminology: Terminology | None = None
 
     @property
     def rows(self) -> int:
@@ -100,10 +106,16 @@ class _Task:
                 return self.section.beam
             case Sample():
                 return self.section.samples
+            case Mbr():
+                return max(self.section.samples, self.section.beam)
 
 
 def _task(
-    bundle: Bundle, section: TokenDecoding | CtcDecoding, prefix: Value | None, reads: bool, workers: int
+    bundle: Bundle,
+    section: TokenDecoding | Mbr | CtcDecoding,
+    prefix: Value | None,
+    reads: bool,
+    workers: int,
 ) -> _Task:
     model = _in_precision(bundle, section)
     if isinstance(section, CtcGreedy | CtcBeam):
@@ -116,7 +128,13 @@ def _task(
     longest = min(section.max_length, _longest_target(bundle))
     if isinstance(section, Greedy | Beam) and section.ctc_weight:
         model = CtcJoint(model, section.ctc_weight).eval()
-    return _Task(bundle, model, section.model_copy(update={"max_length": longest}), tokens, reads, workers)
+    section = section.model_copy(update={"max_length": longest})
+    terminology = None
+    if isinstance(section, Beam) and section.phrases is not None:
+        terminology = Terminology(section.phrases, bundle.codecs)
+        if prefix is not None:
+            terminology.check_prefix(bundle.codecs.text.normalise(prefix))
+    return _Task(bundle, model, section, tokens, reads, workers, terminology)
 
 
 def _refuse_for_numbers(prefix: Value | None, reads: bool, workers: int) -> None:
@@ -160,14 +178,19 @@ def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering)
     found: list[_Answer] = [((EMPTY,), (codec.decode(EMPTY.tokens),))] * len(window)
     places: list[int] = []
     sources: list[Encoded] = []
+    wanted: list[Wanted] = []
     for place, (_, example) in enumerate(window):
         if not example.source:
             continue
         try:
-            sources.append(task.bundle.codecs.source.encode(example.source))
-            places.append(place)
+            encoded = task.bundle.codecs.source.encode(example.source)
+            if task.terminology is not None:
+                wanted.append(task.terminology.wanted(example.source))
         except DataError as fault:
             found[place] = fault
+        else:
+            sources.append(encoded)
+            places.append(place)
     lengths = [len(tokens) for tokens in sources]
     together = list(batches(lengths, _budget(task, sum(lengths)), task.rows))[::-1]  # the longest first
     requests = (
@@ -177,18 +200,24 @@ def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering)
             task.section,
             task.prefix,
             task.reads,
+            [wanted[member] for member in batch] if wanted else None,
         )
         for batch in together
     )
     for batch, answers in zip(together, answered(requests), strict=True):
         for member, answer in zip(batch, answers, strict=True):
             # At once: workers go on meanwhile.
-            found[places[member]] = (
-                answer
-                if isinstance(answer, DataError)
-                else (answer, tuple(codec.decode(one.tokens) for one in answer))
-            )
+            found[places[member]] = answer if isinstance(answer, DataError) else _with_values(task, answer)
     return found
+
+
+def _with_values(task: _Task, answers: Answers) -> tuple[Answers, tuple[Value, ...]]:
+    """Say what hypotheses stand for, and choose among them where that decides."""
+    texts = [task.bundle.codecs.text.decode(one.tokens) for one in answers]
+    if isinstance(task.section, Mbr) and answers[0] != FAILED:
+        chosen = most_agreed(task.section, answers, texts)
+        return tuple(one for one, _ in chosen), tuple(text for _, text in chosen)
+    return answers, tuple(texts)
 
 
 def _budget(task: _Task, tokens: int) -> int:
@@ -200,12 +229,17 @@ def _budget(task: _Task, tokens: int) -> int:
     return max(1, min(task.section.batch_tokens, several))
 
 
-def _prediction(number: int, example: Example, answers: Answers, values: tuple[Value, ...]) -> Prediction:
-    if answers[0] is FAILED:
-        warnings.warn(
-            f"{where(number, example)}: the model computed no probabilities (not a number, or infinite); "
-            "its answer is empty",
-            RuntimeWarning,
-            stacklevel=3,
+def _prediction(
+    task: _Task, number: int, example: Example, answers: Answers, values: tuple[Value, ...]
+) -> Prediction:
+    complaint = None
+    if answers[0] == FAILED:
+        complaint = (
+            "the model computed no probabilities (not a number, or infinite), or nothing keeps to `phrases`; "
+            "its answer is empty"
         )
+    elif task.terminology is not None and (answers[0] is EMPTY or not answers[0].is_finished):
+        complaint = task.terminology.complaint(example.source, values[0])
+    if complaint:
+        warnings.warn(f"{where(number, example)}: {complaint}", RuntimeWarning, stacklevel=3)
     return Prediction(example, values, answers)

@@ -55,7 +55,7 @@ def _mix(words: Words) -> Words:
 
 
 def draw(logits_BV: Tensor, uniforms_B: Tensor, section: Sample) -> Tensor:
-    """Draw a token for each row, (B,), from allowed logits: `temperature` first, then `top_k`, then `top_p`.
+    """Draw a token for each row, (B,), from allowed logits: `temperature`, `epsilon`, `top_k`, `top_p`.
 
     Tokens lie in [0, 1) side by side, each as wide as it is probable, and the uniform number points at one. A
     row without an allowed token gets any.
@@ -72,6 +72,10 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, section: Sample) -> Tensor:
 def _candidates(logits_BV: Tensor, weights_BV: Tensor, section: Sample) -> tuple[Tensor, Tensor | None]:
     """Return weights of the tokens to draw from, and these tokens unless they are all in order."""
     size = logits_BV.shape[1]
+    if section.epsilon:
+        least_B1 = section.epsilon * weights_BV.sum(dim=1, keepdim=True)
+        # The most probable token always stays.
+        weights_BV = weights_BV.where(weights_BV >= least_B1.minimum(weights_BV.amax(1, keepdim=True)), 0)
     if section.top_k:
         tokens_BC = top(logits_BV, min(section.top_k, size))[1]
         weights_BC = weights_BV.gather(1, tokens_BC)

@@ -1,18 +1,19 @@
 """One mechanism for greedy search, beam search and sampling; it knows nothing of what a decoder remembers.
 
-N sources still being answered, K rows of each, B = N·K rows, T target steps so far, S source steps, V
-vocabulary, M answers wanted.
+N sources still being answered, K rows of each, B = N·K rows, G groups of rows, T target steps so far, S
+source steps, V vocabulary, M answers wanted of a group.
 
 Every step continues all rows by one token. They differ only in how the tokens are chosen: the most probable
-one, the K best continuations of a source's rows together, or a draw for each row. A continuation with the end
-symbol is put aside as finished and frees its row; sources that are done leave the batch, some at a time.
+one, the K best continuations of a source's rows together or of each group of them, or a draw for each row.
+A continuation with the end symbol is put aside as finished and frees its row; sources that are done leave
+the batch, some at a time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence as Listed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -29,16 +30,21 @@ from dragoman.decoding.choosing import (
     normalisers,
     top,
 )
-from dragoman.decoding.rules import Rules, coverage_penalty, length_divisor, rules_for
-from dragoman.decoding.sampling import Words, draw, streams, uniforms
+from dragoman.decoding.constrained import Followed, constrained_continuations
+from dragoman.decoding.diverse import diverse_continuations, in_turn
+from dragoman.decoding.front import Front
+from dragoman.decoding.rules import coverage_penalty, length_divisor, rules_for
+from dragoman.decoding.sampling import draw, streams, uniforms
 from dragoman.errors import UserError
-from dragoman.model.contracts import State, rows_of
+from dragoman.model.contracts import State
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.recipe.decoding import Beam, Greedy, Sample, TokenDecoding
 from dragoman.records import BOS, EOS, Hypothesis, Sequence
 
 _LEAVING = 8
 """Sources leave the batch when one in so many is done."""
+Answers = list[list[Hypothesis]]
+"""What was found so far for each group of each source."""
 FAILED = Hypothesis((), (), -math.inf, False)
 """What a source gets where the model computes no probabilities: NaN, or infinite logits."""
 
@@ -52,6 +58,7 @@ def search(
     prefixes: list[list[int]] | None = None,
     keys: list[int] | None = None,
     reads: bool = False,
+    followed: Followed | None = None,
 ) -> list[tuple[Hypothesis, ...]]:
     """Return the hypotheses of each source, best first: finished ones, then those cut at the length limit.
 
@@ -59,6 +66,13 @@ def search(
     with its source's prefix, if there is one; `keys` name the sources for sampling (by default 0, 1, 2...):
     same key, same draws. The score is the sum of log-probabilities, in a beam divided by ((5 + length) /
     6)^`length_penalty` less the coverage penalty (Wu et al. 2016).
+
+    A beam in `groups` searches in each of them, and a token costs `diversity` for each time that an earlier
+    group has chosen it at this step (Vijayakumar et al. 2018); scores are without that cost. Of the groups'
+    best answers come first the best of each, then the next.
+
+    `followed` are phrases that a beam writes, or keeps from writing: what is finished has all that it must
+    have, and nothing contains what it must not.
 
     A beam is done with a source when no live hypothesis, were it to lose nothing on its way to the longest
     length, could beat the worst of the `nbest` best finished; or when `beam` have finished and none that is
@@ -75,80 +89,27 @@ def search(
     """
     if not len(source.lengths_B):
         return []
-    front = _start(model, source, section, prefixes, keys)
-    answers: list[list[Hypothesis]] = [[] for _ in range(len(source.lengths_B))]
+    front = replace(_start(model, source, section, prefixes, keys), followed=followed)
+    answers: Answers = [[] for _ in range(len(source.lengths_B) * front.groups)]
     while len(front.sources_N):
         front = _step(model, front, section, reads, answers)
-    return [_best(found, section) for found in answers]
+    groups = front.groups
+    return [_best(answers[at : at + groups], section) for at in range(0, len(answers), groups)]
 
 
-def _best(found: list[Hypothesis], section: TokenDecoding) -> tuple[Hypothesis, ...]:
-    ranked = sorted(found, key=lambda hypothesis: (hypothesis.is_finished, hypothesis.score), reverse=True)
+def _best(found: Answers, section: TokenDecoding) -> tuple[Hypothesis, ...]:
     match section:
+        case Beam() if section.groups > 1:
+            ranked = _ranked(in_turn([_ranked(group) for group in found], section.nbest))
         case Beam():
-            ranked = ranked[: section.nbest]
+            ranked = _ranked(found[0])[: section.nbest]
         case Greedy() | Sample():
-            pass
+            ranked = _ranked(found[0])
     return tuple(ranked) or (FAILED,)
 
 
-@dataclass(frozen=True)
-class _Front:
-    """All that is live. Rows of ended hypotheses stay in place, with a total of minus infinity.
-
-    What decides is held in NumPy, on the host; where the model computes there are only its own state and, on
-    request, where it looked.
-    """
-
-    sources_N: Ids
-    """Which inputs these are."""
-    state: State
-    rules: Rules
-    streams_NK: Words
-    lengths_N: Ids
-    """Steps of the memory of each source."""
-    best_NM: Reals
-    """Best scores of finished hypotheses, largest first; minus infinity where there are fewer."""
-    finished_N: Ids
-    totals_NK: Reals
-    tokens_BT: Ids
-    log_probs_BT: Reals
-    device: torch.device
-    reads_BTS: Tensor | None = None
-
-    @property
-    def rows_per_source(self) -> int:
-        return int(self.totals_NK.shape[1])
-
-    @property
-    def is_live_NK(self) -> NDArray[np.bool_]:
-        return np.not_equal(self.totals_NK, -math.inf)
-
-    @property
-    def step(self) -> int:
-        return int(self.tokens_BT.shape[1])
-
-    def there(self, ids: Ids) -> Tensor:
-        """Return these numbers where the model computes."""
-        return torch.from_numpy(ids).to(self.device)
-
-    def keep(self, sources: Ids) -> _Front:
-        kept, beams = self.there(sources), self.rows_per_source
-        rows_B = (sources[:, None] * beams + np.arange(beams)).reshape(-1)
-        return replace(
-            self,
-            sources_N=self.sources_N[sources],
-            state=self.state.keep(kept),
-            rules=self.rules.keep(sources),
-            streams_NK=self.streams_NK[sources],
-            lengths_N=self.lengths_N[sources],
-            best_NM=self.best_NM[sources],
-            finished_N=self.finished_N[sources],
-            totals_NK=self.totals_NK[sources],
-            tokens_BT=self.tokens_BT[rows_B],
-            log_probs_BT=self.log_probs_BT[rows_B],
-            reads_BTS=None if self.reads_BTS is None else self.reads_BTS[rows_of(kept, beams)],
-        )
+def _ranked(found: list[Hypothesis]) -> list[Hypothesis]:
+    return sorted(found, key=lambda hypothesis: (hypothesis.is_finished, hypothesis.score), reverse=True)
 
 
 def _start(
@@ -157,26 +118,29 @@ def _start(
     section: TokenDecoding,
     prefixes: Listed[Listed[int]] | None,
     keys: Listed[int] | None,
-) -> _Front:
+) -> Front:
+    groups = 1
     match section:
         case Greedy():
             rows, wanted, seed = 1, 1, 0
         case Beam():
             rows, wanted, seed = 1, section.nbest, 0  # all would start alike: the first step makes more
+            groups = section.groups
         case Sample():
             rows, wanted, seed = section.samples, section.samples, section.seed
     memory = model.encode(source)
     lengths_N = memory.mask_NS.sum(dim=1).cpu().numpy()
     sources = len(lengths_N)
     rules = rules_for(lengths_N, section, prefixes)
-    return _Front(
+    return Front(
         sources_N=np.arange(sources),
         state=model.start(memory, rows),
         rules=rules,
         streams_NK=streams(seed, range(sources) if keys is None else keys, rows),
         lengths_N=lengths_N,
-        best_NM=np.full((sources, wanted), -math.inf),
-        finished_N=np.zeros(sources, dtype=np.int64),
+        groups=groups,
+        best_GM=np.full((sources * groups, -(-wanted // groups)), -math.inf),
+        finished_G=np.zeros(sources * groups, dtype=np.int64),
         totals_NK=np.zeros((sources, rows)),
         tokens_BT=np.zeros((sources * rows, 0), dtype=np.int64),
         log_probs_BT=np.zeros((sources * rows, 0)),
@@ -184,9 +148,7 @@ def _start(
     )
 
 
-def _step(
-    model: Seq2Seq, front: _Front, section: TokenDecoding, reads: bool, answers: list[list[Hypothesis]]
-) -> _Front:
+def _step(model: Seq2Seq, front: Front, section: TokenDecoding, reads: bool, answers: Answers) -> Front:
     coverage = section.coverage_penalty if isinstance(section, Beam) else 0.0
     rows = len(front.tokens_BT)
     last_B = front.tokens_BT[:, -1] if front.step else np.full(rows, BOS, dtype=np.int64)
@@ -204,7 +166,7 @@ def _step(
     return _go_on(front, choice.parents_NK, beams, section)
 
 
-def _without_broken(front: _Front, normaliser_B: Reals, answers: list[list[Hypothesis]]) -> _Front:
+def _without_broken(front: Front, normaliser_B: Reals, answers: Answers) -> Front:
     """Give up sources that have a live row without probabilities, with all that was found for them."""
     is_finite_B = np.isfinite(normaliser_B)
     if is_finite_B.all():
@@ -212,14 +174,21 @@ def _without_broken(front: _Front, normaliser_B: Reals, answers: list[list[Hypot
     is_fine_NK = is_finite_B.reshape(front.totals_NK.shape) | ~front.is_live_NK
     is_broken_N = np.logical_not(is_fine_NK.all(axis=1))
     for source in front.sources_N[is_broken_N].tolist():
-        answers[source].clear()
-    return replace(front, totals_NK=np.where(is_broken_N[:, None], -math.inf, front.totals_NK))
+        for found in answers[source * front.groups : (source + 1) * front.groups]:
+            found.clear()
+    return front.rest(is_broken_N)
 
 
 def _choose(
-    logits_BV: Tensor, normaliser_B: Reals, bounds_BX: Bounds | None, front: _Front, section: TokenDecoding
+    logits_BV: Tensor, normaliser_B: Reals, bounds_BX: Bounds | None, front: Front, section: TokenDecoding
 ) -> Choice:
     match section:
+        case Beam() if front.followed is not None:
+            is_last_N = front.rules.longest_N <= front.step + 1
+            given = logits_BV, normaliser_B, front.totals_NK, section.beam, front.followed, is_last_N
+            return constrained_continuations(*given, bounds_BX)
+        case Beam() if section.groups > 1:
+            return diverse_continuations(logits_BV, normaliser_B, front.totals_NK, section, bounds_BX)
         case Beam() if section.beam > 1:
             return best_continuations(logits_BV, normaliser_B, front.totals_NK, section.beam, bounds_BX)
         case Sample():
@@ -231,15 +200,17 @@ def _choose(
     return continue_rows(logits_B, normaliser_B, front.totals_NK, tokens_B)
 
 
-def _append(front: _Front, state: State, choice: Choice, reads_B1S: Tensor | None) -> _Front:
+def _append(front: Front, state: State, choice: Choice, reads_B1S: Tensor | None) -> Front:
     """Move what was written to the rows that continue it, and write the chosen tokens there."""
     tokens_BT, log_probs_BT, reads_BTS = front.tokens_BT, front.log_probs_BT, front.reads_BTS
+    followed = front.followed
     if reads_B1S is not None:
         reads_BTS = reads_B1S if reads_BTS is None else torch.cat([reads_BTS, reads_B1S], dim=1)
     if choice.parents_NK is not None:
         rows_B = _rows(choice.parents_NK, front.rows_per_source)
         tokens_BT, log_probs_BT = tokens_BT[rows_B], log_probs_BT[rows_B]
         reads_BTS = None if reads_BTS is None else reads_BTS[front.there(rows_B)]
+        followed = followed and followed.after(rows_B, choice.tokens_NK.reshape(-1))
     return replace(
         front,
         state=state,
@@ -247,10 +218,11 @@ def _append(front: _Front, state: State, choice: Choice, reads_B1S: Tensor | Non
         tokens_BT=np.concatenate([tokens_BT, choice.tokens_NK.reshape(-1, 1)], axis=1),
         log_probs_BT=np.concatenate([log_probs_BT, choice.log_probs_NK.reshape(-1, 1)], axis=1),
         reads_BTS=reads_BTS,
+        followed=followed,
     )
 
 
-def _put_aside(front: _Front, section: TokenDecoding, reads: bool, answers: list[list[Hypothesis]]) -> _Front:
+def _put_aside(front: Front, section: TokenDecoding, reads: bool, answers: Answers) -> Front:
     """Collect what has ended, by the end symbol or at the length limit, and free its rows."""
     is_finished_NK = (front.tokens_BT[:, -1].reshape(front.totals_NK.shape) == EOS) & front.is_live_NK
     is_cut_N1 = front.rules.longest_N[:, None] <= front.step
@@ -263,16 +235,17 @@ def _put_aside(front: _Front, section: TokenDecoding, reads: bool, answers: list
     scores_NK.reshape(-1)[rows] = scores_R
     _collect(front, rows, scores_R, reads, answers)
     found_NK = np.where(is_finished_NK, scores_NK, -math.inf)
-    best_NX = np.sort(np.concatenate([front.best_NM, found_NK], axis=1), axis=1)
+    groups = len(front.best_GM)
+    best_GX = np.sort(np.concatenate([front.best_GM, found_NK.reshape(groups, -1)], axis=1), axis=1)
     return replace(
         front,
         totals_NK=np.where(is_ended_NK, -math.inf, front.totals_NK),
-        best_NM=best_NX[:, ::-1][:, : front.best_NM.shape[1]],
-        finished_N=front.finished_N + is_finished_NK.sum(axis=1),
+        best_GM=best_GX[:, ::-1][:, : front.best_GM.shape[1]],
+        finished_G=front.finished_G + is_finished_NK.reshape(groups, -1).sum(axis=1),
     )
 
 
-def _scores(front: _Front, rows: Ids, section: TokenDecoding) -> Reals:
+def _scores(front: Front, rows: Ids, section: TokenDecoding) -> Reals:
     totals_R = front.totals_NK.reshape(-1)[rows]
     if not isinstance(section, Beam):
         return totals_R
@@ -285,32 +258,35 @@ def _scores(front: _Front, rows: Ids, section: TokenDecoding) -> Reals:
     return scores_R
 
 
-def _collect(front: _Front, rows: Ids, scores_R: Reals, reads: bool, answers: list[list[Hypothesis]]) -> None:
+def _collect(front: Front, rows: Ids, scores_R: Reals, reads: bool, answers: Answers) -> None:
     held = rows // front.rows_per_source
     source_lengths = front.lengths_N[held].tolist()
     shown = reads and front.reads_BTS is not None
     reads_RTS = front.reads_BTS[front.there(rows)].cpu() if shown and front.reads_BTS is not None else None
+    groups = front.groups
+    group_R = rows % front.rows_per_source * groups // front.rows_per_source
     found = zip(
-        front.sources_N[held].tolist(),
+        (front.sources_N[held] * groups + group_R).tolist(),
         front.tokens_BT[rows].tolist(),
         front.log_probs_BT[rows].tolist(),
         scores_R.tolist(),
         strict=True,
     )
-    for place, (source, tokens, log_probs, score) in enumerate(found):
+    for place, (group, tokens, log_probs, score) in enumerate(found):
         reads_TS = None if reads_RTS is None else reads_RTS[place, :, : source_lengths[place]]
-        answers[source].append(
-            Hypothesis(tuple(tokens), tuple(log_probs), score, tokens[-1] == EOS, reads_TS)
-        )
+        answers[group].append(Hypothesis(tuple(tokens), tuple(log_probs), score, tokens[-1] == EOS, reads_TS))
 
 
-def _go_on(front: _Front, parents_NK: Ids | None, beams: int, section: TokenDecoding) -> _Front:
+def _go_on(front: Front, parents_NK: Ids | None, beams: int, section: TokenDecoding) -> Front:
     """Let sources go that are done, then let each remaining state follow the hypothesis that continues it.
 
     `beams` is how many rows each source had before. Whatever is held of the others is copied when sources go,
     so the first to be done wait, without a live row, for some more.
     """
-    is_done_N = _is_done(front, section)
+    is_done_N = is_done_G = _is_done(front, section)
+    if front.groups > 1:
+        front = front.rest(is_done_G)
+        is_done_N = is_done_G.reshape(-1, front.groups).all(axis=1)
     done = int(is_done_N.sum())
     if done * _LEAVING >= len(is_done_N):
         staying = (~is_done_N).nonzero()[0]
@@ -319,7 +295,7 @@ def _go_on(front: _Front, parents_NK: Ids | None, beams: int, section: TokenDeco
         front = front.keep(staying)
         parents_NK = None if parents_NK is None else parents_NK[staying]
     elif done:
-        front = replace(front, totals_NK=np.where(is_done_N[:, None], -math.inf, front.totals_NK))
+        front = front.rest(is_done_N)
     if parents_NK is None:
         return front
     own_K = np.arange(front.rows_per_source)
@@ -329,21 +305,23 @@ def _go_on(front: _Front, parents_NK: Ids | None, beams: int, section: TokenDeco
     return replace(front, state=front.state.select(front.there(rows_B)))
 
 
-def _is_done(front: _Front, section: TokenDecoding) -> NDArray[np.bool_]:
-    """Whether no live hypothesis can still be among the best, or enough have finished and none looks like it.
+def _is_done(front: Front, section: TokenDecoding) -> NDArray[np.bool_]:
+    """Whether in a group no live hypothesis can still be among the best, or enough have finished.
 
     The bound: log-probabilities only fall, the divisor is largest at the longest length, and coverage costs
-    nothing at best. Once as many have finished as a beam is wide, what counts is how a live one would score
+    nothing at best. Once as many have finished as a group is wide, what counts is how a live one would score
     if it ended now: a count alone would let poor early ends crowd out a better answer still being written.
     """
     power, enough = 0.0, front.rows_per_source
     if isinstance(section, Beam):
-        power, enough = section.length_penalty, section.beam
-    totals_N, worst_N = front.totals_NK.max(axis=1), front.best_NM[:, -1]
-    cannot_win_N = totals_N / length_divisor(front.rules.longest_N, power) <= worst_N
-    looks_lost_N = totals_N / length_divisor(front.step + 1, power) <= worst_N
-    done_N: NDArray[np.bool_] = cannot_win_N | (looks_lost_N & (front.finished_N >= enough))
-    return done_N
+        power, enough = section.length_penalty, section.beam // section.groups
+    longest_G = front.rules.longest_N if front.groups == 1 else front.rules.longest_N.repeat(front.groups)
+    worst_G = front.best_GM[:, -1]
+    totals_G = front.totals_NK.reshape(len(worst_G), -1).max(axis=1)
+    cannot_win_G = totals_G / length_divisor(longest_G, power) <= worst_G
+    looks_lost_G = totals_G / length_divisor(front.step + 1, power) <= worst_G
+    done_G: NDArray[np.bool_] = cannot_win_G | (looks_lost_G & (front.finished_G >= enough))
+    return done_G
 
 
 def _rows(parents_NK: Ids, beams: int) -> Ids:

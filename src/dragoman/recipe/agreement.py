@@ -95,7 +95,7 @@ def of_losses(target: Codec, model: Model, objective: Objective, decoding: Decod
         wrong = f"`training.objective.kind: {objective.kind}` does not fit `target.kind: {target.kind}`"
         yield f"{wrong}; {fitting} would"
     if writes_numbers != isinstance(decoding, Forecasting):
-        fitting = "forecast" if writes_numbers else "greedy, beam or sample"
+        fitting = "forecast" if writes_numbers else "greedy, beam, sample or mbr"
         wrong = f"`decoding.method: {decoding.method}` does not fit `target.kind: {target.kind}`"
         yield f"{wrong}; {fitting} would"
     yield from _of_ctc(model, objective, decoding)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.+-]*")
@@ -13,19 +14,24 @@ _RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 """Characters that JSON leaves as they are and YAML does not allow or takes for the end of a line."""
 _LONGEST_LINE = 100
+NO_COMMENTS: Mapping[str, str] = {}
 
 
-def write_yaml(mapping: Mapping[str, object]) -> str:
-    """Write a mapping of plain values in block style; lists of scalars stay on one line where they fit."""
-    return "".join(f"{line}\n" for line in _mapping(mapping))
+def write_yaml(mapping: Mapping[str, object], comments: Mapping[str, str] = NO_COMMENTS) -> str:
+    """Write a mapping of plain values in block style; lists of scalars stay on one line where they fit.
+
+    `comments` stand above the keys whose dotted paths they have; none goes into a list.
+    """
+    return "".join(f"{line}\n" for line in _mapping(mapping, comments, ""))
 
 
-def _mapping(mapping: Mapping[str, object]) -> list[str]:
+def _mapping(mapping: Mapping[str, object], comments: Mapping[str, str], place: str) -> list[str]:
     lines = []
     for key, value in mapping.items():
+        lines += comment(comments.get(f"{place}{key}", ""))
         match value:
             case Mapping() if value:
-                lines += [f"{_text(key)}:", *_indented(_mapping(value))]
+                lines += [f"{_text(key)}:", *_indented(_mapping(value, comments, f"{place}{key}."))]
             case list() | tuple() if _needs_block(value):
                 lines += [f"{_text(key)}:", *_indented(_list(value))]
             case _:
@@ -38,11 +44,16 @@ def _list(items: Sequence[object]) -> list[str]:
     for item in items:
         match item:
             case Mapping() if item:
-                first, *rest = _mapping(item)
+                first, *rest = _mapping(item, NO_COMMENTS, "")
                 lines += [f"- {first}", *_indented(rest)]
             case _:
                 lines.append(f"- {_inline(item)}")
     return lines
+
+
+def comment(text: str) -> list[str]:
+    """Fold a comment; what YAML would take for the end of a line becomes a space."""
+    return [f"# {line}" for line in textwrap.wrap(_UNPRINTABLE.sub(" ", text), _LONGEST_LINE - 2)]
 
 
 def _indented(lines: list[str]) -> list[str]:

@@ -26,18 +26,19 @@ Numbers = NDArray[np.float64]
 def fit_highway(model: Seq2Seq, entries: Entries, ridge: float) -> None:
     """Set the highway to the ridge regression of targets on contexts, and the answers beside it to nothing.
 
-    The penalty is `ridge` times the mean square of the context (Hoerl and Kennard 1970). Rows count by the
-    square of their units, as they do in the squared error, so the fit minimises what training goes on to
-    minimise. Windows with a missing target are passed over.
+    The penalty is `ridge` times the mean square of the context (Hoerl and Kennard 1970). Rows count alike in
+    the scale of the codec, though the loss weighs them by their units: where windows have their own scales,
+    those that vary more are noisier too, and least squares are most exact with as much noise in each row
+    (Aitken 1935). Windows with a missing target are passed over.
     """
     highway = model.highway
     assert highway is not None, "asked for of models that have one"
     steps, horizon = highway.context, highway.linear.out_features
     gram, products = np.zeros((steps + 1, steps + 1)), np.zeros((steps + 1, horizon))
-    for contexts_RS, targets_RH, units_R1 in _blocks(entries, highway.size):
-        rows = np.concatenate([contexts_RS, np.ones_like(units_R1)], axis=1) * units_R1
+    for contexts_RS, targets_RH in _blocks(entries, highway.size):
+        rows = np.concatenate([contexts_RS, np.ones((len(contexts_RS), 1))], axis=1)
         gram += rows.T @ rows
-        products += rows.T @ (targets_RH * units_R1)
+        products += rows.T @ targets_RH
     penalty = np.full(steps + 1, ridge * np.trace(gram[:steps, :steps]) / steps)
     penalty[steps] = 0.0  # the mean is free
     # Least norm where contexts leave some direction open: constant ones do without ridge.
@@ -48,23 +49,18 @@ def fit_highway(model: Seq2Seq, entries: Entries, ridge: float) -> None:
         model.number_head.linear.weight.zero_()
 
 
-def _blocks(entries: Entries, size: int) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
-    """Give contexts (R, S), targets (R, H) and units (R, 1) of evenly spaced windows, some at a time."""
+def _blocks(entries: Entries, size: int) -> Iterator[tuple[Numbers, Numbers]]:
+    """Give contexts (R, S) and targets (R, H) of evenly spaced windows, some at a time."""
     count = min(len(entries), MOST_WINDOWS)
     chosen = np.linspace(0, len(entries) - 1, count).round().astype(np.int64).tolist()
     for first in range(0, count, _AT_ONCE):
         parts = [_rows(entries, entry, size) for entry in chosen[first : first + _AT_ONCE]]
-        contexts_RS, targets_RH, units_R1 = (np.concatenate(part) for part in zip(*parts, strict=True))
+        contexts_RS, targets_RH = (np.concatenate(part) for part in zip(*parts, strict=True))
         is_whole_R = np.isfinite(targets_RH).all(axis=1)
-        yield contexts_RS[is_whole_R], targets_RH[is_whole_R], units_R1[is_whole_R]
+        yield contexts_RS[is_whole_R], targets_RH[is_whole_R]
 
 
-def _rows(entries: Entries, entry: int, size: int) -> tuple[Numbers, Numbers, Numbers]:
+def _rows(entries: Entries, entry: int, size: int) -> tuple[Numbers, Numbers]:
     source, target = entries.encoded(entry)
     assert isinstance(source, Frames) and isinstance(target, Frames), "it leads from numbers to numbers"
-    units = np.ones(size) if target.units is None else target.units
-    return (
-        source.values[:, :size].T.astype(np.float64),
-        target.values.T.astype(np.float64),
-        units[:, None].astype(np.float64),
-    )
+    return source.values[:, :size].T.astype(np.float64), target.values.T.astype(np.float64)
