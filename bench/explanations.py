@@ -1,12 +1,13 @@
-"""Explanations where the truth is known: tasks that say by construction which source place a target step is from.
+"""Explanations where the truth is known: tasks that say which source place each target step is from.
 
     python bench/explanations.py WORK [--tasks copy ...] [--models lstm ...] [--write docs/explanations.md]
 
 Trains small models of several kinds on pairs that are made here, and asks every method about 40 held-out
 pairs that the model answers right. `copy`, `reverse` and `sort` have letters of which no two are equal, so
 each step of the answer is from one place. In `add`, two numbers of two digits, a digit of the sum is from
-the digits above it, and perhaps, by what is carried, from those to their right. What is found is kept in WORK, a
-file for each task and model, and not computed again. `--write` puts the table between the marks of a page.
+the digits above it, and perhaps, by what is carried, from those to their right. What is found is kept in
+WORK, a file for each task and model, and not computed again. `--write` puts the table between the marks of
+a page.
 
 Pointing is the share of target steps whose most important place is true. The alignment error rate links each
 step to as many places as are surely true, those most important. Deletion and insertion are areas from random
@@ -42,7 +43,7 @@ LETTERS = "abcdefgh"
 LONGEST, PAIRS, HELD_OUT, EXPLAINED = 5, 4000, 100, 40
 ENOUGH = 98.0
 """Exact match in percent; a model below it is trained again, for longer."""
-STEPS = (500, 1500, 3000)
+STEPS = (250, 1000, 2500)
 TASKS = ("copy", "reverse", "sort", "add")
 _LSTM = {"kind": "lstm", "width": 64, "dropout": 0.0}
 _GRU = {"kind": "gru", "width": 64, "dropout": 0.0}
