@@ -18,6 +18,7 @@ from dragoman.data.roles import WORDS
 from dragoman.data.series_entries import examples_to_come, is_of_series, training_windows, windows_of
 from dragoman.decoding.decode import decode
 from dragoman.decoding.ensemble import ensemble
+from dragoman.decoding.language_model import DEFAULT_WEIGHT, with_language_model
 from dragoman.decoding.score import Scored
 from dragoman.decoding.score import score as score_targets
 from dragoman.decoding.selftest import selftest
@@ -36,6 +37,9 @@ from dragoman.evaluation.systems import (
     system_of,
     unanswered,
 )
+from dragoman.explanation.attribution import Method
+from dragoman.explanation.explanation import Explanation, Group
+from dragoman.explanation.explanation import explain as explain_answer
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.decoding import Forecasting
 from dragoman.recipe.loading import load_recipe, override, recipe_from
@@ -107,6 +111,25 @@ class Bundle(bundles.Bundle):
         """
         recipe = override(self.recipe, overrides)
         return evaluate_examples(self, examples, recipe.decoding, recipe.evaluation, workers=workers)
+
+    def explain(
+        self,
+        source: Given,
+        *overrides: str,
+        target: Value | None = None,
+        methods: Sequence[Method] | Group = "usual",
+        step: int | None = None,
+        foil: str | None = None,
+    ) -> Explanation:
+        """Explain the answer to a source, or `target` in its place; `as_html` and others show what was found.
+
+        `methods` are attention and occlusion by default; see `explanation.explanation.explain`.
+        """
+        section = override(self.recipe, overrides).decoding if overrides else None
+        (example,) = _examples([source])
+        return explain_answer(
+            self, example, target=target, methods=methods, section=section, step=step, foil=foil
+        )
 
     def forecast(self, files: Sequence[str], *overrides: str, horizon: int | None = None) -> list[Prediction]:
         """Forecast what follows the end of each series in files like those of training.
@@ -202,13 +225,24 @@ def _save(planned: Plan, run: Path) -> None:
         path.write_text(planned.text(), "utf-8")
 
 
-def load(folder: str | Path, device: Device = "auto", *, others: Sequence[str | Path] = ()) -> Bundle:
+def load(
+    folder: str | Path,
+    device: Device = "auto",
+    *,
+    others: Sequence[str | Path] = (),
+    language_model: str | Path | None = None,
+    language_model_weight: float = DEFAULT_WEIGHT,
+) -> Bundle:
     """Load a bundle, verifying every file; executes nothing. Raises BundleError for anything not right.
 
     With `others` they answer as one: the mean of their probabilities decides at every step. They may be of
-    any kinds and sizes; raises UserError where their vocabularies are not one.
+    any kinds and sizes; raises UserError where their vocabularies are not one. A `language_model`, a bundle
+    that was trained with `source: {kind: nothing}`, adds its log-probabilities times a weight.
     """
-    return _with_verbs(ensemble([load_bundle(given, device) for given in (folder, *others)]))
+    found = ensemble([load_bundle(given, device) for given in (folder, *others)])
+    if language_model is not None:
+        found = with_language_model(found, load_bundle(language_model, device), language_model_weight)
+    return _with_verbs(found)
 
 
 def evaluate(
@@ -221,15 +255,24 @@ def evaluate(
     workers: int = 1,
     terminology: str | Path | None = None,
     overlap: bool = True,
+    language_model: str | Path | None = None,
+    language_model_weight: float = DEFAULT_WEIGHT,
 ) -> Report:
-    """Score a bundle (with `others`: see `load`) on given data, or on the test or dev set of its recipe.
+    """Score a bundle on given data, or on the test or dev set of its recipe.
 
-    Paths of `data` are relative to the current directory, those of the recipe to its `data.folder`.
-    `workers` and `terminology`: see `Bundle.predict`. With `overlap` the training data are read once to see
-    whether what is scored is among them; of `others` those of the first bundle.
+    With `others` and a `language_model`: see `load`. Paths of `data` are relative to the current directory,
+    those of the recipe to its `data.folder`. `workers` and `terminology`: see `Bundle.predict`. With
+    `overlap` the training data are read once to see whether what is scored is among them; of `others` those
+    of the first bundle.
     """
     return evaluate_bundle(
-        load(folder, device, others=others),
+        load(
+            folder,
+            device,
+            others=others,
+            language_model=language_model,
+            language_model_weight=language_model_weight,
+        ),
         *overrides,
         data=data,
         split=split,

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import gc
 import json
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from dragoman.errors import UserError
+from dragoman.errors import RecipeError, UserError
 from dragoman.terminal import (
     beam_changes,
     data_of,
+    device_of,
     drawing,
+    explained_input,
     inputs_of,
+    lm_options,
+    methods_of,
     one_file,
     print_alignments,
     print_comparison,
@@ -27,15 +30,12 @@ from dragoman.terminal import (
     print_line,
     print_prediction,
     print_seeds,
+    show_explanation,
+    sorted_words,
     sounds_of,
+    split_of,
     systems_of,
 )
-
-if TYPE_CHECKING:
-    pass
-
-OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
-"""What tells `decoding.beam=3` from the name of a file."""
 
 app = typer.Typer(
     name="dragoman",
@@ -69,6 +69,13 @@ Workers = Annotated[
 Terminology = Annotated[
     str | None,
     typer.Option("--terminology", metavar="FILE", help="TSV: source phrase, target phrase, perhaps `never`."),
+]
+LanguageModel = Annotated[
+    str | None,
+    typer.Option("--lm", metavar="RUN", help="A run without a source, whose opinion of answers counts too."),
+]
+LanguageModelWeight = Annotated[
+    float | None, typer.Option("--lm-weight", help="How much it counts; 0.3 by default.")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SourceFile = Annotated[str | None, typer.Option("--source", help="File with one source a line.")]
@@ -126,12 +133,12 @@ def train(
     Ctrl-C saves and says how to continue; a killed run continues from its last checkpoint to the same
     weights. With --seeds N the recipe is trained with N seeds, in seed-1 to seed-N of its run's folder.
     """
-    files, changes = _sorted_words(words)
+    files, changes = sorted_words(words)
     files = [recipe, *files]
     from dragoman.api import is_data, plan
 
     if seeds is not None:
-        print_seeds(files, changes, seeds, _split(split or "dev"))
+        print_seeds(files, changes, seeds, split_of(split or "dev"))
         return
     if split is not None:
         raise UserError("--split goes with --seeds N: a single training scores nothing at its end but dev")
@@ -158,7 +165,7 @@ def plan(
     DATA is a table of pairs (TSV, CSV, JSON lines, Parquet), two parallel files, a list of recordings, a file
     of series, or a folder of these. Files called dev and test are found beside those called train.
     """
-    names, changes = _sorted_words(files)
+    names, changes = sorted_words(files)
     if not names:
         raise UserError("nothing to look at: give a file of data, dragoman plan pairs.tsv")
     from dragoman.api import plan as plan_files
@@ -179,6 +186,8 @@ def predict(
     others: Others = None,
     workers: Workers = 1,
     terminology: Terminology = None,
+    lm: LanguageModel = None,
+    lm_weight: LanguageModelWeight = None,
     horizon: Annotated[
         int | None, typer.Option("--horizon", min=1, help="Steps of a series to forecast.")
     ] = None,
@@ -196,13 +205,13 @@ def predict(
     `source` by name. A model of speech takes sound files, `predict RUN a.wav b.flac`, or their names a line;
     a model of series takes their files, and writes CSV: `predict RUN series.csv --horizon 96`.
     """
-    files, changes = _sorted_words(words)
+    files, changes = sorted_words(words)
     changes = [*changes, *beam_changes(beam, nbest)]
     from dragoman.api import load
     from dragoman.model.kernels import hold_memory
 
     hold_memory()
-    bundle = load(run, _device(device), others=others or ())
+    bundle = load(run, device_of(device), others=others or (), **lm_options(lm, lm_weight))
     gc.freeze()  # what is here stays: no need to look through it again and again
     several = nbest is not None
     if bundle.recipe.data.windows is not None:
@@ -240,7 +249,7 @@ def score(
         raise UserError("nothing to score: give PAIRS, or --source and --target")
     from dragoman.api import score as score_pairs
 
-    for scored in score_pairs(run, data, _device(device), others=others or ()):
+    for scored in score_pairs(run, data, device_of(device), others=others or ()):
         for value, given in zip(scored.example.targets, scored.targets, strict=True):
             if as_json:
                 row = {"id": scored.example.id, "source": scored.example.source, "target": value}
@@ -262,6 +271,8 @@ def evaluate(
     others: Others = None,
     workers: Workers = 1,
     terminology: Terminology = None,
+    lm: LanguageModel = None,
+    lm_weight: LanguageModelWeight = None,
     pictures: Annotated[
         str | None,
         typer.Option("--pictures", metavar="FOLDER", help="Draw learning curve and examples there."),
@@ -285,16 +296,16 @@ def evaluate(
     Without data it takes the test set of the recipe. Pictures show where a decoder looked, under a
     spectrogram where sources are speech, and forecasts against what came.
     """
-    files, changes = _sorted_words(words)
+    files, changes = sorted_words(words)
     draw = drawing(pictures, picture_format, picture_count)
-    chosen = _split(split)
+    chosen = split_of(split)
     data = data_of(one_file(files), source, target)
     from dragoman.api import evaluate_bundle, load
     from dragoman.evaluation.evaluate import format_scores, write_report
     from dragoman.model.kernels import hold_memory
 
     hold_memory()
-    bundle = load(run, _device(device), others=others or ())
+    bundle = load(run, device_of(device), others=others or (), **lm_options(lm, lm_weight))
     report = evaluate_bundle(
         bundle,
         *changes,
@@ -312,6 +323,46 @@ def evaluate(
     typer.echo(f"scores and predictions: {folder}", err=True)
     if draw is not None:
         typer.echo("pictures: " + ", ".join(map(str, draw(bundle, report))), err=True)
+
+
+@app.command()
+def explain(
+    run: RunFolder,
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A text, a sound file, a file of series.")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Explain this answer, not the model's own.")
+    ] = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="attention, occlusion, ..., or usual, quick, all; repeatable."),
+    ] = None,
+    step: Annotated[int | None, typer.Option("--step", min=1, help="Contrast this token alone.")] = None,
+    foil: Annotated[str | None, typer.Option("--foil", help="Why not this, at --step?")] = None,
+    series: Annotated[str | None, typer.Option("--series", help="Which series of a file.")] = None,
+    page: Annotated[
+        str | None, typer.Option("--html", metavar="FILE", help="Write a page that shows it all.")
+    ] = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> None:
+    """Say where an answer comes from: what each token was read from, what else was considered, why it lost.
+
+        dragoman explain runs/demo "le 3 mars 2021" --html why.html
+
+    Without --method it takes attention and occlusion, for a page all that the model has but integrated
+    gradients, which take long.
+    """
+    files, changes = sorted_words(words)
+    if files:
+        raise RecipeError([f"override {word!r}: expected key=value" for word in files])
+    chosen = methods_of(methods or [], is_page=page is not None)
+    from dragoman.api import load
+
+    bundle = load(run, device_of(device))
+    example = explained_input(bundle, source, series)
+    found = bundle.explain(example, *changes, target=target, methods=chosen, step=step, foil=foil)
+    show_explanation(found, page, as_json)
 
 
 @app.command()
@@ -338,10 +389,10 @@ def compare(
     Systems are runs, which answer the same examples now, or what evaluate wrote, which needs no model:
     `dragoman compare runs/x/evaluation/test runs/y/evaluation/test`.
     """
-    files, changes = _sorted_words(words)
+    files, changes = sorted_words(words)
     systems, others = systems_of(files)
     data = data_of(one_file(others), source, target)
-    chosen, place = _split(split), _device(device)
+    chosen, place = split_of(split), device_of(device)
     print_comparison(systems, changes, data, chosen, worst, place, workers, as_json=as_json)
 
 
@@ -366,7 +417,7 @@ def align(
     dragoman align runs/x --source test.en --target test.de
     """
     data = data_of(pairs, source, target)
-    print_alignments(run, data, method, threshold, gold, _device(device), as_json=as_json)
+    print_alignments(run, data, method, threshold, gold, device_of(device), as_json=as_json)
 
 
 @app.command()
@@ -384,7 +435,7 @@ def check(
     verified, the stored sample is answered again, and its log is read. A recipe is also printed with every
     default. Exit code 2 where there are faults.
     """
-    files, changes = _sorted_words(words)
+    files, changes = sorted_words(words)
     from dragoman.doctor.examination import examine
     from dragoman.doctor.findings import as_rows, as_text, faults_of
 
@@ -408,26 +459,3 @@ def schema() -> None:
     from dragoman.recipe.schema import recipe_schema
 
     print_line(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
-
-
-def _sorted_words(words: list[str] | None) -> tuple[list[str], list[str]]:
-    """Tell files from `key=value` overrides; what exists as a file is a file."""
-    files: list[str] = []
-    changes: list[str] = []
-    for word in words or []:
-        (changes if OVERRIDE.match(word) and not Path(word).exists() else files).append(word)
-    return files, changes
-
-
-def _split(name: str) -> Any:
-    """Check the name of a set of examples."""
-    if name not in ("test", "dev"):
-        raise UserError(f"--split: expected test or dev, found {name!r}")
-    return name
-
-
-def _device(name: str) -> Any:
-    """Check the name of a device."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device: expected auto, cpu or cuda, found {name!r}")
-    return name

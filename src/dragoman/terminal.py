@@ -6,6 +6,7 @@ Imports what is heavy only where it is needed, so that `--help` comes at once.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,8 +19,36 @@ from dragoman.errors import DataError, UserError
 if TYPE_CHECKING:
     from dragoman.api import Bundle, Device
     from dragoman.evaluation.evaluate import Report
+    from dragoman.explanation.explanation import Explanation
     from dragoman.recipe.data import Parallel, Table
     from dragoman.records import Example, Prediction, Value
+
+
+OVERRIDE = re.compile(r"[a-z][a-z0-9_]*([.\[][a-z0-9_\]]+)*=")
+"""What tells `decoding.beam=3` from the name of a file."""
+
+
+def sorted_words(words: list[str] | None) -> tuple[list[str], list[str]]:
+    """Tell files from `key=value` overrides; what exists as a file is a file."""
+    files: list[str] = []
+    changes: list[str] = []
+    for word in words or []:
+        (changes if OVERRIDE.match(word) and not Path(word).exists() else files).append(word)
+    return files, changes
+
+
+def split_of(name: str) -> Any:
+    """Check the name of a set of examples."""
+    if name not in ("test", "dev"):
+        raise UserError(f"--split: expected test or dev, found {name!r}")
+    return name
+
+
+def device_of(name: str) -> Any:
+    """Check the name of a device."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device: expected auto, cpu or cuda, found {name!r}")
+    return name
 
 
 def one_file(files: list[str]) -> str | None:
@@ -294,3 +323,58 @@ def data_of(pairs: str | None, source: str | None, targets: list[str] | None) ->
         named = pairs.split(".")[1:2] == ["jsonl"] or pairs.endswith((".jsonl", ".parquet"))
         return Table(file=pairs, source="source", target="target") if named else Table(file=pairs)
     return Parallel(source=source, target=tuple(targets)) if source and targets else None
+
+
+def explained_input(bundle: Bundle, text: str, series: str | None) -> Example:
+    """Take what is to be explained: a text, a sound file, or a file of series, of one the last window."""
+    from dragoman.data.series_entries import examples_to_come, is_of_series, windows_of
+    from dragoman.records import Example
+
+    if not is_of_series(bundle.recipe):
+        if series is not None:
+            raise UserError("--series is for models of series")
+        return Example(text, id=text if bundle.recipe.source.kind == "speech" else "")
+    found = examples_to_come(bundle.recipe, [text], windows_of(bundle.recipe).horizon)
+    chosen = [one for one in found if series is None or one.id == series]
+    if len(chosen) != 1:
+        names = ", ".join(one.id for one in found[:5]) + (", ..." if len(found) > 5 else "")
+        raise UserError(f"{text}: name one of its {len(found):,} series with --series: {names}")
+    return chosen[0]
+
+
+def methods_of(names: Sequence[str], is_page: bool) -> Any:
+    """Check names of methods, or the name of a group; a page shows by default all that do not take long."""
+    from dragoman.explanation.attribution import METHODS
+    from dragoman.explanation.explanation import GROUPS
+
+    if len(names) == 1 and names[0] in GROUPS:
+        return names[0]
+    wrong = [name for name in names if name not in METHODS]
+    if wrong:
+        known = f"{', '.join(METHODS)}, or {', '.join(GROUPS)} alone"
+        raise UserError(f"--method: expected {known}; found {wrong[0]!r}")
+    return list(names) or ("quick" if is_page else "usual")
+
+
+def show_explanation(explanation: Explanation, page: str | None, as_json: bool) -> None:
+    """Print an explanation, and write its page on request."""
+    from dragoman.explanation import explanation_json, explanation_text
+    from dragoman.explanation.page.page import as_html
+
+    if as_json:
+        print_json(explanation_json.as_json(explanation))
+    else:
+        print_line(explanation_text.as_text(explanation))
+    if page is not None:
+        Path(page).parent.mkdir(parents=True, exist_ok=True)
+        Path(page).write_text(as_html(explanation), encoding="utf-8", newline="\n")
+        typer.echo(f"page: {page}", err=True)
+
+
+def lm_options(folder: str | None, weight: float | None) -> dict[str, Any]:
+    """Read --lm and --lm-weight as what `load` takes."""
+    if folder is None:
+        if weight is not None:
+            raise UserError("--lm-weight goes with --lm RUN")
+        return {}
+    return {"language_model": folder} | ({} if weight is None else {"language_model_weight": weight})

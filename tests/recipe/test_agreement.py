@@ -159,6 +159,17 @@ SCORED = {"metrics": ["mase"]}
             {"training": CTC},
             "`training.objective.kind: ctc` and `model.decoder.kind: none` go together",
         ),
+        (TEXT, {"target": {"kind": "nothing"}}, "`target.kind: nothing` leaves nothing to learn"),
+        (
+            TEXT,
+            {"target": {"kind": "bytes"}, "data": {**TEXT["data"], "target_vocabulary": "runs/a"}},
+            "`data.target_vocabulary` has no effect on `target.kind: bytes`, which learns none",
+        ),
+        (
+            TEXT,
+            {"joint_vocabulary": True, "data": {**TEXT["data"], "target_vocabulary": "runs/a"}},
+            "`joint_vocabulary` and `data.target_vocabulary` do not go together",
+        ),
         (TEXT, {"decoding": GREEDY}, "`decoding.method: ctc_greedy` needs a loss with CTC"),
         (
             TEXT,

@@ -137,7 +137,7 @@ def test_a_name_of_a_metric_becomes_a_section(write):
             "model.encoder.kind: found 'lstn'; did you mean 'lstm'? "
             "(one of rnn, gru, lstm, transformer, conformer)",
         ),
-        ("decoding.top_k=3", "decoding.top_k: has no effect with method beam (it belongs to sample)"),
+        ("decoding.top_k=3", "decoding.top_k: has no effect with method beam (it belongs to sample, mbr)"),
         ("training.clip_norm=-1", "training.clip_norm: expected a number above 0, found -1"),
         (
             "training.clip_norm='1'",

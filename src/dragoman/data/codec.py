@@ -12,18 +12,20 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from dragoman.data.nothing import NothingCodec, NothingLearner
 from dragoman.data.number_codec import NumbersCodec, NumbersLearner, codec_from_json
 from dragoman.data.speech import SpeechCodec, SpeechLearner
 from dragoman.data.text import CODEC_FORMAT, TextCodec
 from dragoman.data.text_learning import TextLearner, load_text_codec
 from dragoman.errors import DataError, UserError
 from dragoman.recipe.data import Codec as CodecSection
+from dragoman.recipe.data import Nothing
 from dragoman.recipe.sections import Recipe
 from dragoman.recipe.series import Numbers
 from dragoman.recipe.speech import Speech
 from dragoman.records import Example, Port, Value
 
-Codec = TextCodec | SpeechCodec | NumbersCodec
+Codec = TextCodec | SpeechCodec | NumbersCodec | NothingCodec
 """Raw values to what a model takes, and back where it can be a target.
 
 All of them have: `port`, all that a model knows of it; `normalise(value)`, what `decode` can give back of a
@@ -32,7 +34,7 @@ value; `encode(value, seed, source)`, ids that end with EOS or Frames, where a s
 value that they cannot take.
 """
 _SECTION: TypeAdapter[CodecSection] = TypeAdapter(CodecSection)
-Learner = TextLearner | SpeechLearner | NumbersLearner
+Learner = TextLearner | SpeechLearner | NumbersLearner | NothingLearner
 """Hears values one by one (`hear`) and becomes a codec (`learnt`)."""
 
 
@@ -78,8 +80,13 @@ def learn_codecs(
 ) -> Codecs:
     """Learn the codecs of a recipe from examples, in one pass and in memory that does not grow with them.
 
-    `say` hears where a vocabulary comes out smaller than the recipe wants it.
+    The target's is that of another run where the recipe names one. `say` hears where a vocabulary comes out
+    smaller than the recipe wants it.
     """
+    given = given_target(recipe)
+    if given is not None:
+        values = (example.source for example in examples())
+        return Codecs(learn_codec(recipe.source, values, "source", say), given)
     source = learner_of(recipe.source, "source", say)
     target = source if recipe.joint_vocabulary else learner_of(recipe.target, "target", say)
     for example in examples():
@@ -88,6 +95,24 @@ def learn_codecs(
             target.hear(value)
     learnt = source.learnt()
     return Codecs(learnt, learnt if target is source else target.learnt())
+
+
+def given_target(recipe: Recipe) -> Codec | None:
+    """Return the target's codec of the run that `data.target_vocabulary` names, if it names one.
+
+    DataError where it is not there, or the recipe says something else of the target.
+    """
+    if recipe.data.target_vocabulary is None:
+        return None
+    folder = Path(recipe.data.target_vocabulary)
+    found = load_codec(folder / "codecs" / "target")
+    if found.section != recipe.target:
+        said = json.dumps(found.section.model_dump(mode="json"), ensure_ascii=False)
+        raise DataError(
+            f"data.target_vocabulary: the target of {folder} was made with another section; expected "
+            f"`target` to say the same here: {said}"
+        )
+    return found
 
 
 def learn_codec(
@@ -112,6 +137,8 @@ def learner_of(
             return SpeechLearner(section)
         case Numbers():
             return NumbersLearner(section, side)
+        case Nothing():
+            return NothingLearner(section)
         case _:
             return TextLearner(section, side, say)
 
@@ -134,6 +161,8 @@ def load_codec(folder: Path) -> Codec:
                 return SpeechCodec.load(section, content)
             case Numbers():
                 return codec_from_json(content)
+            case Nothing():
+                return NothingCodec(section)
             case _:
                 return load_text_codec(section, content, folder)
     except (KeyError, OSError, TypeError, ValueError, ValidationError, DataError) as error:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from dragoman.data.audio import parts_of
-from dragoman.data.codec import Codec, Codecs, learn_codecs, load_codec
+from dragoman.data.codec import Codec, Codecs, codec_digest, given_target, learn_codecs, load_codec
 from dragoman.data.corpus import read_corpus
 from dragoman.data.lines import find_file
 from dragoman.data.manifests import manifest_files
@@ -302,7 +302,7 @@ def _key(recipe: Recipe) -> str:
     """Return the name of the prepared folder: a hash of all that its content depends on."""
     data = recipe.data
     corpora = [corpus.model_dump(mode="json", exclude={"weight", "alignment"}) for corpus in data.train]
-    asked = {
+    asked: dict[str, object] = {
         "format": _FORMAT,
         "train": corpora,
         "held_out": [data.held_out_dev, data.held_out_test],
@@ -317,6 +317,8 @@ def _key(recipe: Recipe) -> str:
     if isinstance(objective := recipe.training.objective, CrossEntropy) and objective.guided_alignment:
         named = [corpus.alignment if isinstance(corpus, Parallel | Table) else None for corpus in data.train]
         asked["alignment"] = named
+    if (given := given_target(recipe)) is not None:
+        asked["target_vocabulary"] = codec_digest(given)
     folder = Path(data.folder)
     files = [file for corpus in data.train for file in _files(corpus, folder)]
     return fingerprint(files, [json.dumps(asked, sort_keys=True), *_recordings(recipe, folder)])[:32]

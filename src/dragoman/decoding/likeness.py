@@ -32,7 +32,7 @@ def likeness(utility: Utility, texts: Sequence[str]) -> Reals:
         case "chrf":
             return _chrf(["".join(text.split()) for text in texts])
         case "bleu":
-            tokenize = Tokenizer13a()
+            tokenize = Tokenizer13a()  # type: ignore[no-untyped-call]
             return _bleu([tokenize(text.rstrip()).split() for text in texts])
         case "cer":
             return _correct(texts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def searching(section: Mbr) -> Beam | None:
     return Beam(method="beam", beam=section.beam, nbest=section.beam, **_limits(section))
 
 
-def _limits(section: Mbr) -> dict[str, object]:
+def _limits(section: Mbr) -> dict[str, Any]:
     return {name: value for name, value in section if name in Limits.model_fields}
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dragoman.bundle import Bundle
 from dragoman.data.batching import padded
+from dragoman.data.nothing import NothingCodec
 from dragoman.data.number_codec import NumbersCodec, series_of
 from dragoman.data.speech import SpeechCodec
 from dragoman.data.text import TextCodec
@@ -120,6 +121,8 @@ def _draw_answers(bundle: Bundle, report: Report, name: Callable[[int], Path], c
                     out, frames.values, codec.section, reads_TR, pieces, _shortening(bundle), title
                 )
             case _ if reads_TR is None or not pieces:
+                continue
+            case NothingCodec():  # there was nothing to look at
                 continue
             case TextCodec() as codec:
                 source = codec.pieces(codec.encode(example.source).tolist())

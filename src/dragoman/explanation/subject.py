@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dragoman.bundle import Bundle
 from dragoman.data.batching import padded
 from dragoman.data.frames import Encoded, Frames
+from dragoman.data.nothing import NothingCodec
 from dragoman.data.number_codec import NumbersCodec, series_of
 from dragoman.data.offsets import offsets
 from dragoman.data.speech import SpeechCodec
@@ -166,6 +167,8 @@ def _places(bundle: Bundle, value: Value, source: Encoded) -> tuple[tuple[Place,
             return _seconds(codec, len(source), shortening), ()
         case NumbersCodec():
             return _steps(series_of(value), shortening), ()
+        case NothingCodec():
+            raise UserError("a language model reads no source: there is nothing to explain an answer by")
 
 
 def _text_places(

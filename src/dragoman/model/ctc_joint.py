@@ -108,7 +108,7 @@ class CtcJoint(Seq2Seq):
         attended, increments = outputs[..., :-size], outputs[..., -size:]
         heard = self.model.logits(attended).log_softmax(-1)
         joint = (1 - self.ctc_weight) * heard + self.ctc_weight * increments
-        return _with_the_rest_at_pad(joint)
+        return with_the_rest_at_pad(joint)
 
     def check_lengths(self, memory: Memory, target: Sequence) -> None:
         """Raise what the model raises."""
@@ -127,8 +127,11 @@ def _increments(prefixes: Prefixes, paths: Paths) -> Tensor:
     return increments_BV.where(prefixes.is_possible_B[:, None], -math.log(scores_BV.shape[1]))
 
 
-def _with_the_rest_at_pad(scores: Tensor) -> Tensor:
-    """Give PAD the probability that all others leave, so that a softmax changes nothing."""
+def with_the_rest_at_pad(scores: Tensor) -> Tensor:
+    """Give PAD the probability that all others leave, so that a softmax changes nothing.
+
+    The exponentials of the others sum to one at most.
+    """
     others = scores.index_fill(-1, torch.tensor(PAD, device=scores.device), -torch.inf)
     rest = (-others.logsumexp(-1).expm1()).clamp(min=torch.finfo(scores.dtype).tiny)
     others[..., PAD] = rest.log()

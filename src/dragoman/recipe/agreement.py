@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dragoman.recipe.data import Codec, Corpus, Data, Parallel, Subwords, Table, TextSection
+from dragoman.recipe.data import Bytes, Codec, Corpus, Data, Nothing, Parallel, Subwords, Table, TextSection
 from dragoman.recipe.decoding import Beam, CtcBeam, CtcGreedy, Decoding, Forecasting, Greedy
 from dragoman.recipe.metrics import Evaluation, Metric
 from dragoman.recipe.model import AlignedAttention, Model, NoAttention, NoDecoder, RecurrentDecoder
@@ -19,6 +19,10 @@ def of_data(data: Data, source: Codec, target: Codec) -> Iterator[str]:
     corpora = [corpus for corpus in (*data.train, data.dev, data.test) if corpus is not None]
     if isinstance(target, Speech):
         yield "`target.kind: speech`: speech is read, not written; text or numbers would do"
+    if isinstance(target, Nothing):
+        yield "`target.kind: nothing` leaves nothing to learn; text or numbers would do"
+    if data.target_vocabulary is not None and isinstance(target, Numbers | Bytes):
+        yield f"`data.target_vocabulary` has no effect on `target.kind: {target.kind}`, which learns none"
     has_audio = [isinstance(corpus, Manifest) for corpus in corpora]
     if isinstance(source, Speech) and not all(has_audio):
         yield "`source.kind: speech` reads corpora with a `manifest`, found others in `data`"
@@ -214,7 +218,7 @@ def _of_no_decoder(model: Model) -> Iterator[str]:
 
 def of_model(source: Codec, joint_vocabulary: bool, model: Model) -> Iterator[str]:
     """Say where the model does not fit what it reads."""
-    if joint_vocabulary and isinstance(source, Speech | Numbers):
+    if joint_vocabulary and isinstance(source, Speech | Numbers | Nothing):
         yield f"`joint_vocabulary` is for text on both sides, found `source.kind: {source.kind}`"
     if model.tie in ("encoder_decoder", "all") and not joint_vocabulary:
         yield f"`model.tie: {model.tie}` needs `joint_vocabulary: true`"

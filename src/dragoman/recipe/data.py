@@ -85,6 +85,8 @@ class Data(Section):
     """Share of `train` held out for validation, by a stable hash of the source."""
     held_out_test: Fraction = 0.0
     """Share of `train` held out for the final score, by the same hash."""
+    target_vocabulary: str | None = None
+    """Folder of a finished run whose target vocabulary to take, rather than learn one."""
     windows: Windows | None = None
     """How series of numbers are cut into examples."""
     strict: bool = False
@@ -195,5 +197,13 @@ class Subwords(Text):
     """While training, cut words differently each epoch: dropout of BPE merges, or unigram smoothing."""
 
 
+class Nothing(Section):
+    """No source: a model of target text alone, a language model. Whatever stands there is not looked at."""
+
+    kind: Literal["nothing"]
+
+
 TextSection = Characters | Bytes | Words | Subwords
-Codec = Annotated[Characters | Bytes | Words | Subwords | Speech | Numbers, Field(discriminator="kind")]
+Codec = Annotated[
+    Characters | Bytes | Words | Subwords | Speech | Numbers | Nothing, Field(discriminator="kind")
+]

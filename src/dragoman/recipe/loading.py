@@ -161,7 +161,10 @@ def _with_absolute_paths(recipe: Recipe, draft: _Draft) -> Recipe:
 
     folder = absolute(recipe.data.folder, "data", "folder")
     cache = recipe.data.cache and absolute(recipe.data.cache, "data", "cache")
-    data = recipe.data.model_copy(update={"folder": folder, "cache": cache})
+    vocabulary = recipe.data.target_vocabulary
+    vocabulary = vocabulary and absolute(vocabulary, "data", "target_vocabulary")
+    paths = {"folder": folder, "cache": cache, "target_vocabulary": vocabulary}
+    data = recipe.data.model_copy(update=paths)
     return recipe.model_copy(update={"run": absolute(recipe.run, "run"), "data": data})
 
 

@@ -48,6 +48,8 @@ class Recipe(Section):
         wrong = []
         if self.joint_vocabulary and self.source != self.target:
             wrong.append("`joint_vocabulary` needs `source` and `target` to say the same")
+        if self.joint_vocabulary and self.data.target_vocabulary is not None:
+            wrong.append("`joint_vocabulary` and `data.target_vocabulary` do not go together")
         wrong += of_data(self.data, self.source, self.target)
         wrong += of_model(self.source, self.joint_vocabulary, self.model)
         wrong += of_alignment(self.data, self.source, self.target, self.model, self.training.objective)
