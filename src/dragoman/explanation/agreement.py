@@ -82,4 +82,5 @@ def _ranks(values_P: Reals) -> Reals:
     _, places_P, counts = np.unique(values_P, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     ranks_P: Reals = (ends - (counts - 1) / 2)[places_P.ravel()]
-    return ranks_P - ranks_P.mean()
+    around_P: Reals = ranks_P - ranks_P.mean()
+    return around_P

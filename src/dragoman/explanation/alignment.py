@@ -84,7 +84,8 @@ def _by_word(
     """Sum what speaks for each token over the tokens of the words on both sides, and make shares of it."""
     weights_JI: Reals = _members(*target).T @ np.clip(weights_TS, 0, None) @ _members(*source)
     totals_J1 = weights_JI.sum(1, keepdims=True)
-    return np.divide(weights_JI, totals_J1, out=np.zeros_like(weights_JI), where=totals_J1 > 0)
+    shares_JI: Reals = np.divide(weights_JI, totals_J1, out=np.zeros_like(weights_JI), where=totals_J1 > 0)
+    return shares_JI
 
 
 def _members(words: Sequence[int | None], count: int) -> Reals:

@@ -135,7 +135,8 @@ def _said(subject: Subject, is_hidden_RP: NDArray[np.bool_]) -> Reals:
     if not isinstance(subject.target, Frames):
         return said_RT
     whole_1T = explained(subject, inputs_of(subject)).cpu().numpy()
-    return -((said_RT - whole_1T) ** 2)
+    changes_RT: Reals = -((said_RT - whole_1T) ** 2)
+    return changes_RT
 
 
 def _own(said_QNT: Reals) -> Reals:
