@@ -393,3 +393,22 @@ def test_explain_says_where_an_answer_comes_from(run):
     assert out.startswith("source  ab\nanswer  AB\n")
     for part in ("probability", "attention (mean)", "occlusion", "search: beam of 3"):
         assert part in out
+
+
+def test_align_prints_which_words_belong_together(run, folder):
+    folder.joinpath("words.tsv").write_text("ab ba\tAB BA\nbab\tBAB\n", "utf-8")
+    folder.joinpath("gold.talp").write_text("0-0 1-1\n0-0\n", "utf-8")
+    code, out, said = dragoman("align", run, "words.tsv", "--gold", "gold.talp", folder=folder)
+    assert code == 0
+    lines = [[tuple(map(int, link.split("-"))) for link in line.split()] for line in out.splitlines()]
+    assert [sorted(target for _, target in links) for links in lines] == [[0, 1], [0]]
+    assert said.startswith("alignment error rate ") and "precision" in said
+    code, out, _ = dragoman("align", run, "words.tsv", "--json", "--method", "occlusion", folder=folder)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert rows[1]["links"] == [[0, 0]] and rows[0]["target_words"] == ["AB", "BA"]
+    for wrong, complaint in (
+        (["words.tsv", "--method", "magic"], "--method: expected one of attention, rollout, "),
+        ([], "nothing to align: give PAIRS, or --source and --target"),
+    ):
+        code, _, said = dragoman("align", run, *wrong, folder=folder)
+        assert code == 2 and complaint in said

@@ -23,6 +23,7 @@ from dragoman.terminal import (
     lm_options,
     methods_of,
     one_file,
+    print_alignments,
     print_comparison,
     print_forecasts,
     print_json,
@@ -56,6 +57,7 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(metavar="[FILE] [KEY=VALUE]...", help="A file, and changes of the recipe for this call."),
 ]
+Pairs = Annotated[str | None, typer.Argument(metavar="[PAIRS]", help="TSV, CSV, JSON lines or Parquet.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")]
 Others = Annotated[
     list[str] | None,
@@ -231,9 +233,7 @@ def predict(
 @app.command()
 def score(
     run: RunFolder,
-    pairs: Annotated[
-        str | None, typer.Argument(metavar="[PAIRS]", help="TSV, CSV, JSON lines or Parquet.")
-    ] = None,
+    pairs: Pairs = None,
     source: SourceFile = None,
     target: TargetFiles = None,
     others: Others = None,
@@ -394,6 +394,30 @@ def compare(
     data = data_of(one_file(others), source, target)
     chosen, place = split_of(split), device_of(device)
     print_comparison(systems, changes, data, chosen, worst, place, workers, as_json=as_json)
+
+
+@app.command()
+def align(
+    run: RunFolder,
+    pairs: Pairs = None,
+    source: SourceFile = None,
+    target: TargetFiles = None,
+    method: Annotated[
+        str, typer.Option("--method", help="What says it: attention, occlusion...")
+    ] = "attention",
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="Share that links both ways.")
+    ] = None,
+    gold: Annotated[str | None, typer.Option("--gold", help="File of true links: print the error.")] = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> None:
+    """Print which words belong together, `0-0 1-2` a pair: the number of a source word, of a target word.
+
+    dragoman align runs/x --source test.en --target test.de
+    """
+    data = data_of(pairs, source, target)
+    print_alignments(run, data, method, threshold, gold, device_of(device), as_json=as_json)
 
 
 @app.command()

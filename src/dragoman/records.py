@@ -1,7 +1,7 @@
 """What travels: examples, sequences, batches, hypotheses.
 
 Shapes: B batch, S steps, T target steps, F features, V variables of a series, C known covariates, M samples
-of audio, H horizon.
+of audio, H horizon, L links.
 """
 
 from __future__ import annotations
@@ -79,12 +79,17 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One raw source, its targets (none, one, or several references), an id, and where it came from."""
+    """One raw source, its targets (none, one, or several references), an id, and where it came from.
+
+    `links` pair words of the source with words of its only target, by their numbers from 0, where an
+    alignment is given.
+    """
 
     source: Value
     targets: tuple[Value, ...] = ()
     id: str = ""
     origin: Origin | None = None
+    links: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +139,20 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Batch:
-    """Sources and targets of the same examples, in the same order, with their ids."""
+    """Sources and targets of the same examples, in the same order, with their ids.
+
+    `links_L3`, where alignments are learnt from: the row, target step and source step of each link.
+    """
 
     source: Sequence
     target: Sequence
     ids: tuple[str, ...]
+    links_L3: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Move to a device."""
-        return Batch(self.source.to(device), self.target.to(device), self.ids)
+        links_L3 = None if self.links_L3 is None else self.links_L3.to(device, non_blocking=True)
+        return Batch(self.source.to(device), self.target.to(device), self.ids, links_L3)
 
 
 @dataclass(frozen=True, slots=True)

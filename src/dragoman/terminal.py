@@ -236,6 +236,49 @@ def print_comparison(
         print_line(format_comparison(found))
 
 
+def print_alignments(
+    run: str,
+    data: Parallel | Table | None,
+    method: str,
+    threshold: float | None,
+    gold: str | None,
+    device: Device,
+    *,
+    as_json: bool,
+) -> None:
+    """Print the word alignment of each pair, and how wrong they are where the true ones are given."""
+    from dragoman.api import load
+    from dragoman.data.corpus import read_corpus
+    from dragoman.data.pharaoh import written
+    from dragoman.data.rejects import Rejects
+    from dragoman.evaluation.alignment import alignment_error_rate, read_links
+    from dragoman.explanation.alignment import align
+    from dragoman.explanation.attribution import METHODS
+
+    if data is None:
+        raise UserError("nothing to align: give PAIRS, or --source and --target")
+    chosen = next((known for known in METHODS if known == method), None)
+    if chosen is None:
+        raise UserError(f"--method: expected one of {', '.join(METHODS)}, found {method!r}")
+    annotated = None if gold is None else read_links(Path(gold))
+    bundle, found = load(run, device), []
+    for example in read_corpus(data, Path.cwd(), Rejects(strict=True)):
+        one = align(bundle, example, chosen, threshold)
+        found.append(one.links)
+        if as_json:
+            words = {"source_words": one.source_words, "target_words": one.target_words}
+            print_json({"id": example.id, **words, "links": one.links, "weights": one.weights_JI.tolist()})
+        else:
+            print_line(written(one.links))
+    if annotated is not None:
+        score = alignment_error_rate(found, annotated)
+        typer.echo(
+            f"alignment error rate {score.error_rate:.1%}; precision {score.precision:.1%}, "
+            f"recall {score.recall:.1%}",
+            err=True,
+        )
+
+
 def drawing(
     folder: str | None, picture_format: str | None, count: int | None
 ) -> Callable[[Bundle, Report], list[Path]] | None:

@@ -36,6 +36,9 @@ class MemoryStore:
     def encoded(self, entry, variant=0):
         return self.pairs_encoded[entry]
 
+    def links(self, entry):
+        return None
+
     def lengths_of_sources(self, entries, variants):
         return self.source_lengths[entries]
 
@@ -366,6 +369,9 @@ class FrameStore(MemoryStore):
 
     def encoded(self, entry, variant=0):
         return self.sounds[entry][variant], self.words[entry]
+
+    def links(self, entry):
+        return None
 
     def lengths_of_sources(self, entries, variants):
         chosen = zip(entries.tolist(), variants.tolist(), strict=True)

@@ -387,3 +387,32 @@ def test_the_stream_is_a_stream(tmp_path):
     assert next(stream).source == "0 0"
     with pytest.raises(DataError, match=r"after line 4\d,\d\d\d"):
         list(stream)
+
+
+class TestAlignment:
+    def test_links_come_beside_lines_and_in_columns(self, tmp_path):
+        write(tmp_path, a__de="ein Hund\nja\n", a__en="a dog\nyes\n", a__talp="1-1 0-0 0?1\n\n")
+        section = PARALLEL.model_copy(update={"alignment": "a.talp"})
+        wanted = [((0, 0), (0, 1), (1, 1)), ()]
+        assert [example.links for example in read(section, tmp_path)] == wanted
+        assert [example.targets for example in read(section, tmp_path)] == [("a dog",), ("yes",)]
+        write(tmp_path, a__tsv="ein Hund\t1-1 0-0 0?1\ta dog\nja\t\tyes\n")
+        table = Table(file="a.tsv", target=2, alignment=1)
+        assert [example.links for example in read(table, tmp_path)] == wanted
+        assert [example.targets for example in read(table, tmp_path)] == [("a dog",), ("yes",)]
+
+    def test_what_is_no_alignment_of_the_words_is_rejected(self, tmp_path):
+        write(tmp_path, a__tsv="a b\tA B\t0-0\na b\tA B\t2-0\na b\tA B\t0-2\na b\tA B\t0:0\n")
+        kinds, accepted = rejected(Table(file="a.tsv", alignment=2), tmp_path)
+        assert kinds == [("bad alignment", "a.tsv", line) for line in (2, 3, 4)]
+        assert accepted == [("a b", "A B")]
+
+    def test_an_alignment_is_of_one_target(self, tmp_path):
+        write(tmp_path, a__jsonl='{"source": "a", "target": ["A", "B"], "links": "0-0"}\n')
+        table = Table(file="a.jsonl", source="source", target="target", alignment="links")
+        assert rejected(table, tmp_path) == ([("bad alignment", "a.jsonl", 1)], [])
+
+    def test_unequal_files_are_refused(self, tmp_path):
+        write(tmp_path, a__de="a\nb\n", a__en="A\nB\n", a__talp="0-0\n")
+        with pytest.raises(DataError, match="unequal line numbers"):
+            read(PARALLEL.model_copy(update={"alignment": "a.talp"}), tmp_path)

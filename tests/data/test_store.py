@@ -5,14 +5,17 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 
-from dragoman.data.codec import Codecs, learn_codec
+from dragoman.data.batching import BatchStream
+from dragoman.data.codec import Codecs, learn_codec, learn_codecs
 from dragoman.data.corpus import read_corpus
 from dragoman.data.rejects import Rejects
 from dragoman.data.store import fingerprint, open_store
 from dragoman.data.store_writing import write_store
 from dragoman.errors import DataError
 from dragoman.recipe.data import Characters, Data, Parallel
+from dragoman.recipe.loading import recipe_from
 from dragoman.recipe.model import Frontend
 from dragoman.recipe.objectives import CrossEntropy, Ctc
 from dragoman.recipe.run import Training
@@ -409,3 +412,36 @@ def test_fingerprint(tmp_path):
     assert fingerprint([a, b], ["x"]) != keys[0]
     with pytest.raises(DataError, match="gone: cannot be read: No such file"):
         fingerprint([tmp_path / "gone"], [])
+
+
+def test_links_of_words_become_links_of_tokens_where_attention_is_guided(tmp_path):
+    section = recipe_from(
+        {
+            "run": "run",
+            "data": {"train": [{"file": "a.tsv", "alignment": 2}], "held_out_dev": 0.1},
+            "source": {"kind": "characters"},
+            "target": {"kind": "words"},
+            "training": {
+                "max_steps": 1,
+                "objective": {"kind": "cross_entropy", "guided_alignment": 1.0},
+            },
+        }
+    )
+    examples = [Example("ab c", ("X Y",), links=((0, 1), (1, 0))), Example("c", ("X",))]
+    codecs = learn_codecs(section, lambda: examples)
+    store = write(tmp_path / "store", [(0, one) for one in examples], codecs, section)
+    # X is from c, Y from both letters of ab.
+    assert store.links(0).tolist() == [[0, 3], [1, 0], [1, 1]]
+    assert store.links(1).tolist() == []
+    stream = BatchStream(store, codecs, section, 64, sampling=True)
+    batch, _ = next(stream.iterate())
+    row = batch.ids.index("1")
+    assert batch.links_L3.tolist() == [[row, 0, 3], [row, 1, 0], [row, 1, 1]]
+    assert torch.equal(batch.to(torch.device("cpu")).links_L3, batch.links_L3)
+
+
+def test_stores_are_as_they_were_where_attention_is_not_guided(tmp_path):
+    codecs = Codecs(Letters(), Letters())
+    store = write(tmp_path / "store", [(0, Example("a", ("b",)))], codecs, recipe())
+    assert store.links(0) is None
+    assert not [path for path in (tmp_path / "store").iterdir() if "link" in path.name]

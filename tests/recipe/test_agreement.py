@@ -316,3 +316,58 @@ def test_numbers_in_rows_lack_what_series_have(options, match):
 )
 def test_numbers_in_rows_are_written_and_read(options):
     assert recipe_from(ROWS | options).data.windows is None
+
+
+def guided(given=True, weight=0.5, train=None, **sections):
+    corpus = {"source": "a", "target": "b", **({"alignment": "c"} if given else {})}
+    return recipe_from(
+        {
+            "run": "run",
+            "data": {"train": [train or corpus], "held_out_dev": 0.1},
+            "source": {"kind": "words"},
+            "target": {"kind": "words"},
+            "training": {
+                "max_steps": 1,
+                "objective": {"kind": "cross_entropy", "guided_alignment": weight},
+            },
+            **sections,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"given": False}, "`training.objective.guided_alignment` needs `alignment` in `data.train`"),
+        ({"weight": 0}, "`alignment` in `data.train` has no effect without `training.objective.guided_al"),
+        (
+            {"source": {"kind": "bpe", "sampling": 0.1}},
+            "`source.sampling` cuts words anew, which `guided_alignment` cannot follow; 0 would do",
+        ),
+        (
+            {"model": {"decoder": {"kind": "gru", "attention": {"kind": "none"}}}},
+            "`training.objective.guided_alignment` needs a decoder that attends",
+        ),
+        (
+            {"source": {"kind": "speech", "sample_rate_hz": 8000}},
+            "guided_alignment` is for words, found `source.kind: speech`",
+        ),
+        (
+            {"train": {"file": "a", "target": [1, 2], "alignment": 3}},
+            r"`train\[0\].alignment` is of one target, found several",
+        ),
+        (
+            {
+                "data": {
+                    "train": [{"file": "a", "alignment": 2}],
+                    "dev": {"file": "a", "alignment": 2},
+                }
+            },
+            "`dev.alignment` has no effect: only training learns from alignments",
+        ),
+    ],
+)
+def test_alignments_that_cannot_guide_are_refused(options, match):
+    assert guided().training.objective.guided_alignment == 0.5
+    with pytest.raises(RecipeError, match=match):
+        guided(**options)

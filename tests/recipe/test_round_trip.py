@@ -58,6 +58,8 @@ CHOSEN = {
     "coverage_penalty": [0.0],
     "tokenize": ["13a", "none"],
     "language": [None],
+    "alignment": [None],
+    "guided_alignment": [0.0],
 }
 
 
@@ -359,7 +361,8 @@ def test_a_written_recipe_is_for_people(small):
     written = dump_recipe(recipe_from(small, "/data"))
     assert written.startswith(
         "version: 1\nrun: /runs/small\nseed: 1\ndata:\n  folder: /data\n"
-        "  train:\n    - source: a.source\n      target: a.target\n      weight: 1.0\n"
+        "  train:\n    - source: a.source\n      target: a.target\n      alignment: null\n"
+        "      weight: 1.0\n"
     )
     assert "\nsource:\n  kind: characters\n  unicode: NFC\n" in written
     assert "\n    epsilon: 1.0e-09\n" in written

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -221,7 +221,9 @@ class BatchStream:
                 self._masked(source, window.epoch, showing)
                 for source, showing in zip(sources, showings, strict=True)
             ]
-        return collate(sources, targets, [self._store.id(entry) for entry in entries])
+        links = [self._store.links(entry) for entry in entries]
+        batch = collate(sources, targets, [self._store.id(entry) for entry in entries])
+        return replace(batch, links_L3=_joined_links(links))
 
     def _masked(self, source: Encoded, epoch: int, showing: int) -> Encoded:
         codec = self._codecs.source
@@ -287,6 +289,12 @@ def _encoded(example: Example, codecs: Codecs) -> tuple[Encoded, Encoded, str]:
         return codecs.source.encode(example.source), target, example.id
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
+
+
+def _joined_links(links: Sequence[NDArray[np.int32] | None]) -> torch.Tensor | None:
+    """Put the links of all rows below each other, the row first; None where none are kept."""
+    kept = [np.insert(links_L2, 0, row, axis=1) for row, links_L2 in enumerate(links) if links_L2 is not None]
+    return torch.from_numpy(np.concatenate(kept).astype(np.int64)) if kept else None
 
 
 def padded(rows: Sequence[Encoded]) -> Padded:

@@ -10,9 +10,11 @@ from pathlib import Path
 from dragoman.data.lines import find_file, plain_name, read_lines
 from dragoman.data.manifests import read_manifest
 from dragoman.data.parquet import read_parquet
+from dragoman.data.pharaoh import Link, links_of
 from dragoman.data.rejects import Rejects
 from dragoman.data.rows import BadRow, proper_text, references_of
 from dragoman.data.tables import FORMATS, Row, read_csv, read_jsonl, read_tsv
+from dragoman.data.word_places import word_spans
 from dragoman.errors import DataError
 from dragoman.recipe.columns import columns_of
 from dragoman.recipe.data import Parallel, Table
@@ -33,8 +35,9 @@ def read_corpus(section: Parallel | Table | Manifest, folder: Path, rejects: Rej
     match section:
         case Parallel():
             targets = section.target if isinstance(section.target, tuple) else (section.target,)
-            names = [section.source, *targets]
-            examples = _parallel(names, [find_file(folder, name) for name in names], rejects)
+            names = [section.source, *targets, *([] if section.alignment is None else [section.alignment])]
+            paths = [find_file(folder, name) for name in names]
+            examples = _parallel(names, paths, section.alignment is not None, rejects)
         case Table():
             examples = _table(section, find_file(folder, section.file), rejects)
         case Manifest():
@@ -42,7 +45,7 @@ def read_corpus(section: Parallel | Table | Manifest, folder: Path, rejects: Rej
     return _merged(examples) if section.merge else examples
 
 
-def _parallel(names: list[str], paths: list[Path], rejects: Rejects) -> Iterator[Example]:
+def _parallel(names: list[str], paths: list[Path], is_aligned: bool, rejects: Rejects) -> Iterator[Example]:
     streams = [read_lines(path) for path in paths]
     for number, lines in enumerate(zip_longest(*streams), start=1):
         present = [line for line in lines if line is not None]
@@ -57,7 +60,8 @@ def _parallel(names: list[str], paths: list[Path], rejects: Rejects) -> Iterator
             rejects.add(present[wrong].fault, Origin(names[wrong], number), present[wrong].text)
             continue
         texts = [line.text for line in present]
-        if example := _example(Origin(names[0], number), paths[0], texts, 1, rejects):
+        alignment = texts.pop() if is_aligned else None
+        if example := _example(Origin(names[0], number), paths[0], texts, 1, alignment, rejects):
             yield example
 
 
@@ -71,11 +75,16 @@ def _unequal(paths: list[Path], counts: list[int]) -> DataError:
 
 def _table(section: Table, path: Path, rejects: Rejects) -> Iterator[Example]:
     sources, targets = columns_of(section.source), columns_of(section.target)
-    for row in _rows(section, path, (*sources, *targets)):
+    is_aligned = section.alignment is not None
+    wanted = (*sources, *targets) if section.alignment is None else (*sources, *targets, section.alignment)
+    for row in _rows(section, path, wanted):
         origin = Origin(section.file, row.number)
         if row.fault:
             rejects.add(row.fault, origin, row.found)
-        elif example := _example(origin, path, row.values, len(sources), rejects):
+            continue
+        values = row.values[:-1] if is_aligned else row.values
+        alignment = row.values[-1] if is_aligned else None
+        if example := _example(origin, path, values, len(sources), alignment, rejects):
             yield example
 
 
@@ -100,7 +109,12 @@ def _rows(section: Table, path: Path, wanted: Sequence[int | str]) -> Iterator[R
 
 
 def _example(
-    origin: Origin, path: Path, values: Sequence[object], sources: int, rejects: Rejects
+    origin: Origin,
+    path: Path,
+    values: Sequence[object],
+    sources: int,
+    alignment: object,
+    rejects: Rejects,
 ) -> Example | None:
     """Make the example of a row whose first values are its source; None where the row is bad."""
     try:
@@ -108,10 +122,28 @@ def _example(
         if not source.strip():
             raise BadRow("empty source", repr(source))
         references = references_of(values[sources:], source)
+        links = () if alignment is None else _links_of(alignment, source, references)
     except BadRow as bad:
         rejects.add(bad.kind, origin, bad.found)
         return None
-    return Example(source, references, f"{path.name}:{origin.line}", origin)
+    return Example(source, references, f"{path.name}:{origin.line}", origin, links)
+
+
+def _links_of(alignment: object, source: str, references: tuple[str, ...]) -> tuple[Link, ...]:
+    """Read the alignment of a pair; BadRow where it is none, or of words that are not there."""
+    text = proper_text(alignment, "the alignment")
+    if len(references) > 1:
+        raise BadRow("bad alignment", f"{text!r} is of one target, found {len(references)}")
+    try:
+        links = sorted(links_of(text).possible)
+    except DataError as error:
+        raise BadRow("bad alignment", str(error)) from error
+    words, others = len(word_spans(source)), len(word_spans(references[0]))
+    for one, other in links:
+        if one >= words or other >= others:
+            found = f"{one}-{other} of {words} and {others} words: {source!r}, {references[0]!r}"
+            raise BadRow("bad alignment", found)
+    return tuple(links)
 
 
 def _merged(examples: Iterator[Example]) -> Iterator[Example]:

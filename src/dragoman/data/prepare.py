@@ -301,7 +301,7 @@ def cache_of(recipe: Recipe) -> Path:
 def _key(recipe: Recipe) -> str:
     """Return the name of the prepared folder: a hash of all that its content depends on."""
     data = recipe.data
-    corpora = [corpus.model_dump(mode="json", exclude={"weight"}) for corpus in data.train]
+    corpora = [corpus.model_dump(mode="json", exclude={"weight", "alignment"}) for corpus in data.train]
     asked: dict[str, object] = {
         "format": _FORMAT,
         "train": corpora,
@@ -314,6 +314,9 @@ def _key(recipe: Recipe) -> str:
         "ctc": _ctc(recipe),
         "libraries": [LIBRARY_VERSION, unicodedata.unidata_version],
     }
+    if isinstance(objective := recipe.training.objective, CrossEntropy) and objective.guided_alignment:
+        named = [corpus.alignment if isinstance(corpus, Parallel | Table) else None for corpus in data.train]
+        asked["alignment"] = named
     if (given := given_target(recipe)) is not None:
         asked["target_vocabulary"] = codec_digest(given)
     folder = Path(data.folder)
@@ -334,7 +337,8 @@ def _files(corpus: Corpus, folder: Path) -> list[Path]:
             return [find_file(folder, corpus.file)]
         case Parallel():
             targets = (corpus.target,) if isinstance(corpus.target, str) else corpus.target
-            return [find_file(folder, name) for name in (corpus.source, *targets)]
+            aligned = [] if corpus.alignment is None else [corpus.alignment]
+            return [find_file(folder, name) for name in (corpus.source, *targets, *aligned)]
         case Manifest():
             return manifest_files(corpus, folder)
         case SeriesFiles():

@@ -66,6 +66,9 @@ class SeriesEntries:
         series, start = self._series[self._numbers[entry]], int(self._starts[entry])
         return window_at(series, start, self._windows.context, self._windows.horizon)
 
+    def links(self, entry: int) -> None:
+        """Return nothing: numbers are not aligned."""
+
     def lengths_of_sources(
         self, entries: NDArray[np.int64], variants: NDArray[np.int64]
     ) -> NDArray[np.int32]:

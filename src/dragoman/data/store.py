@@ -4,7 +4,8 @@ A store is a folder of plain little-endian arrays and a `meta.json` that describ
 (source, target) pair. For each side, `steps` holds the ids, or the frames, of all entries end to end and
 `text` their raw UTF-8; entry i begins at `offsets[i]` and ends before `offsets[i + 1]`. Where a side has
 several variants of each value (audio at several speeds), they lie one after the other: variant v of entry i
-begins at `offsets[i * variants + v]`.
+begins at `offsets[i * variants + v]`. Where attention learns from alignments, `links` holds pairs of a
+target step and a source step in the same way.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ class Entries(Protocol):
         """Return the raw source and target."""
         ...
 
+    def links(self, entry: int) -> NDArray[np.int32] | None:
+        """Return the links of an entry, target step and source step (L, 2); None where none are kept."""
+        ...
+
     def lengths_of_sources(
         self, entries: NDArray[np.int64], variants: NDArray[np.int64]
     ) -> NDArray[np.int32]:
@@ -84,6 +89,7 @@ class Store:
         self._target = Side.of(arrays, "target", meta["sides"]["target"])
         self.source_lengths = self._source.lengths[:: self.variants]
         self.target_lengths = self._target.lengths
+        self._links = (arrays["links"].reshape(-1, 2), arrays["link_offsets"]) if "links" in arrays else None
         self._lines = arrays["lines"]
         self._file_numbers = arrays["file_numbers"]
 
@@ -94,6 +100,13 @@ class Store:
     def encoded(self, entry: int, variant: int = 0) -> tuple[Encoded, Encoded]:
         """Return copies of the source, in one of its variants, and of the target."""
         return self._source.encoded_of(entry, variant), self._target.encoded_of(entry, 0)
+
+    def links(self, entry: int) -> NDArray[np.int32] | None:
+        """Return a copy of the links of an entry, where a store has any: target step, source step."""
+        if self._links is None:
+            return None
+        links, offsets = self._links
+        return np.array(links[offsets[entry] : offsets[entry + 1]])
 
     def lengths_of_sources(
         self, entries: NDArray[np.int64], variants: NDArray[np.int64]

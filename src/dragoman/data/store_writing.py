@@ -21,6 +21,8 @@ from dragoman.data.frames import Encoded, Frames
 from dragoman.data.rejects import Rejects
 from dragoman.data.speech import SpeechCodec
 from dragoman.data.store import FLOAT, HALF, INT32, INT64, META, UINT8, UINT16, VERSION, Store, open_store
+from dragoman.data.text import TextCodec
+from dragoman.data.word_places import words_of_tokens
 from dragoman.errors import DataError
 from dragoman.recipe.objectives import CrossEntropy, Ctc
 from dragoman.recipe.sections import Recipe
@@ -51,7 +53,8 @@ def write_store(
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         partial.mkdir()
-        with _Writer(partial, codecs, len(recipe.data.train)) as writer:
+        has_links = _is_guided(recipe)
+        with _Writer(partial, codecs, len(recipe.data.train), has_links) as writer:
             for entry in _entries(examples, codecs, recipe, rejects):
                 writer.add(entry)
         if not sum(writer.corpus_sizes):
@@ -79,6 +82,7 @@ class _Entry(NamedTuple):
     origin: Origin | None
     source: _Encoded
     target: _Encoded
+    links: NDArray[np.int32] | None
 
 
 def _entries(
@@ -104,7 +108,29 @@ def _entries(
             if has_ctc and (found := _not_written(recipe, source, target)):
                 rejects.add("target too long for ctc", origin, found)
                 continue
-            yield _Entry(corpus, origin, source, target)
+            links = _token_links(codecs, example) if _is_guided(recipe) else None
+            yield _Entry(corpus, origin, source, target, links)
+
+
+def _is_guided(recipe: Recipe) -> bool:
+    objective = recipe.training.objective
+    return isinstance(objective, CrossEntropy) and objective.guided_alignment > 0
+
+
+def _token_links(codecs: Codecs, example: Example) -> NDArray[np.int32]:
+    """Link every token of a target word with every token of the source words that it belongs with (L, 2)."""
+    source, target = codecs.source, codecs.target
+    assert isinstance(source, TextCodec) and isinstance(target, TextCodec), "the recipe sees to it"
+    source_words = words_of_tokens(source, example.source)
+    target_words = words_of_tokens(target, example.targets[0])
+    linked = set(example.links)
+    pairs = [
+        (step, place)
+        for step, target_word in enumerate(target_words)
+        for place, source_word in enumerate(source_words)
+        if (source_word, target_word) in linked
+    ]
+    return np.array(pairs, INT32).reshape(-1, 2)
 
 
 def _not_written(recipe: Recipe, source: _Encoded, target: _Encoded) -> str:
@@ -149,7 +175,7 @@ def _variants(codec: Codec, value: Value, source: Value | None) -> Sequence[Enco
 class _Writer:
     """Appends entries to array files in a folder; the files close when the block ends."""
 
-    def __init__(self, folder: Path, codecs: Codecs, corpora: int) -> None:
+    def __init__(self, folder: Path, codecs: Codecs, corpora: int, has_links: bool) -> None:
         self._folder = folder
         self._stack = ExitStack()
         self._dtypes: dict[str, str] = {}
@@ -158,6 +184,8 @@ class _Writer:
         self.corpus_sizes = [0] * corpora
         self._source = _SideWriter(self, "source", codecs.source)
         self._target = _SideWriter(self, "target", codecs.target)
+        self._links = self.array("links", INT32) if has_links else None
+        self._link_offsets = _Offsets(self.array("link_offsets", INT64)) if has_links else None
         self._lines = self.array("lines", INT64)
         self._file_numbers = self.array("file_numbers", INT32)
 
@@ -182,6 +210,9 @@ class _Writer:
         self.corpus_sizes[entry.corpus] += 1
         self._source.add(entry.source)
         self._target.add(entry.target)
+        if entry.links is not None and self._links is not None and self._link_offsets is not None:
+            self._links.write(entry.links.tobytes())
+            self._link_offsets.add(len(entry.links))
         file, line = (entry.origin.file, entry.origin.line) if entry.origin else ("", 0)
         self._lines.write(line.to_bytes(8, "little"))
         self._file_numbers.write(self._files.setdefault(file, len(self._files)).to_bytes(4, "little"))

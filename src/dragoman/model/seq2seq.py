@@ -140,15 +140,18 @@ class Seq2Seq(nn.Module):
         decoded, _ = self.advance_numbers(before_BJX, self.start(memory))
         return self.number_head.point(self.numbers(decoded.outputs_BTD))
 
-    def teach(self, memory: Memory, target: Sequence) -> Decoded:
-        """Return outputs for each target step, given what was read and the reference before the step."""
-        self.check_lengths(memory, target)
-        return self.follow(memory, target)
+    def teach(self, memory: Memory, target: Sequence, reads: bool = False) -> Decoded:
+        """Return outputs for each target step, given what was read and the reference before the step.
 
-    def follow(self, memory: Memory, target: Sequence) -> Decoded:
+        With `reads`, for tokens, also where each step looked, with gradients.
+        """
+        self.check_lengths(memory, target)
+        return self.follow(memory, target, reads)
+
+    def follow(self, memory: Memory, target: Sequence, reads: bool = False) -> Decoded:
         """Do what `teach` does, also for a target that ends before its source where steps are aligned."""
         if self.target_port.kind == "tokens":
-            decoded, _ = self.advance(tokens_before(target.values), self.start(memory))
+            decoded, _ = self.advance(tokens_before(target.values), self.start(memory), reads)
         else:
             before_BJX = self.frame_inputs.before(target.values)
             decoded, _ = self.advance_numbers(before_BJX, self.start(memory), target.ahead_BTC)
@@ -165,8 +168,12 @@ class Seq2Seq(nn.Module):
 
     def loss_of(self, memory: Memory, target: Sequence, label_smoothing: float) -> Loss:
         """Return the summed loss of target tokens, given what was read."""
+        return self.loss_after(self.teach(memory, target), target, label_smoothing)
+
+    def loss_after(self, decoded: Decoded, target: Sequence, label_smoothing: float) -> Loss:
+        """Return the summed loss of target tokens, given the outputs of their steps."""
         assert isinstance(self.head, VocabularyHead), "numbers have a loss of their own"
-        outputs_BTD = self.head.hidden(self.teach(memory, target).outputs_BTD)
+        outputs_BTD = self.head.hidden(decoded.outputs_BTD)
         targets_BT = target.values.masked_fill(~target.mask_BS, PAD)
         total, nll = cross_entropy(
             outputs_BTD.flatten(0, 1), self.head.weight, self.head.bias, targets_BT.flatten(), label_smoothing

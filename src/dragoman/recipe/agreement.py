@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dragoman.recipe.data import Bytes, Codec, Corpus, Data, Nothing
+from dragoman.recipe.data import Bytes, Codec, Corpus, Data, Nothing, Parallel, Subwords, Table, TextSection
 from dragoman.recipe.decoding import Beam, CtcBeam, CtcGreedy, Decoding, Forecasting, Greedy
 from dragoman.recipe.metrics import Evaluation, Metric
-from dragoman.recipe.model import AlignedAttention, Model, NoDecoder, RecurrentDecoder
+from dragoman.recipe.model import AlignedAttention, Model, NoAttention, NoDecoder, RecurrentDecoder
 from dragoman.recipe.objectives import CrossEntropy, Ctc, Likelihood, NumericObjective, Objective, Quantile
 from dragoman.recipe.rollout import DEFAULT_ROLLOUT
 from dragoman.recipe.series import Crps, ForecastError, Mase, Numbers, SeriesFiles, Smape
@@ -58,6 +58,32 @@ def _of_rows(source: Codec, target: Codec) -> Iterator[str]:
             f"`target.scale: {target.scale}` scales as a source in numbers does, found "
             f"`source.kind: {source.kind}`"
         )
+
+
+def of_alignment(
+    data: Data, source: Codec, target: Codec, model: Model, objective: Objective
+) -> Iterator[str]:
+    """Say where alignments are given and not learnt from, or cannot be."""
+    is_given = [
+        isinstance(corpus, Parallel | Table) and corpus.alignment is not None for corpus in data.train
+    ]
+    if not isinstance(objective, CrossEntropy) or not objective.guided_alignment:
+        if any(is_given):
+            yield "`alignment` in `data.train` has no effect without `training.objective.guided_alignment`"
+        return
+    if not any(is_given):
+        yield "`training.objective.guided_alignment` needs `alignment` in `data.train`"
+    for side, codec in (("source", source), ("target", target)):
+        if not isinstance(codec, TextSection):
+            yield f"`training.objective.guided_alignment` is for words, found `{side}.kind: {codec.kind}`"
+        elif isinstance(codec, Subwords) and codec.sampling:
+            yield f"`{side}.sampling` cuts words anew, which `guided_alignment` cannot follow; 0 would do"
+    decoder = model.decoder
+    if isinstance(decoder, NoDecoder) or (
+        isinstance(decoder, RecurrentDecoder)
+        and isinstance(decoder.attention, NoAttention | AlignedAttention)
+    ):
+        yield "`training.objective.guided_alignment` needs a decoder that attends to its source"
 
 
 def of_horizon(data: Data, target: Codec, model: Model, decoding: Decoding) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from dragoman.recipe.columns import Columns
+from dragoman.recipe.columns import Column, Columns
 from dragoman.recipe.section import Section, refuse
 from dragoman.recipe.series import Numbers, SeriesFiles, Windows
 from dragoman.recipe.speech import Manifest, Speech
@@ -21,6 +21,8 @@ class Parallel(Section):
     """File with one source a line."""
     target: str | tuple[str, ...]
     """File with one target a line; several files are several references of each source."""
+    alignment: str | None = None
+    """File with an alignment a line, words of the source to words of the target: `0-0 1-2`. Training only."""
     weight: float = Field(1.0, gt=0)
     """How often an epoch shows each example: 2 is twice, 0.5 is every other epoch. Training only."""
     merge: bool = False
@@ -38,6 +40,8 @@ class Table(Section):
     """Column of the source: its number from 0, or its name. Several columns are joined with a tab."""
     target: Columns = 1
     """Column of the target. Several columns are several references."""
+    alignment: Column | None = None
+    """Column of alignments, words of the source to words of the target: `0-0 1-2`. Training only."""
     weight: float = Field(1.0, gt=0)
     """How often an epoch shows each example: 2 is twice, 0.5 is every other epoch. Training only."""
     merge: bool = False
@@ -115,6 +119,19 @@ class Data(Section):
             f"`{name}.weight` has no effect: only training corpora are mixed"
             for name, corpus in scored.items()
             if corpus is not None and corpus.weight != 1
+        ]
+        wrong += [
+            f"`{name}.alignment` has no effect: only training learns from alignments"
+            for name, corpus in scored.items()
+            if isinstance(corpus, Parallel | Table) and corpus.alignment is not None
+        ]
+        wrong += [
+            f"`train[{number}].alignment` is of one target, found several in `target`"
+            for number, corpus in enumerate(self.train)
+            if isinstance(corpus, Parallel | Table)
+            and corpus.alignment is not None
+            and isinstance(corpus.target, tuple)
+            and len(corpus.target) > 1
         ]
         merging = [
             number

@@ -17,6 +17,8 @@ class CrossEntropy(Section):
     """Share of the probability that the reference gives away to all symbols alike (Szegedy et al. 2016)."""
     ctc_weight: float = Field(0.0, ge=0, lt=1)
     """Share of the loss that CTC on the encoder's steps has beside it (Watanabe et al. 2017)."""
+    guided_alignment: float = Field(0.0, ge=0)
+    """Weight of the cross-entropy of attention with given alignments beside it (Chen et al. 2016)."""
 
 
 CROSS_ENTROPY = CrossEntropy(kind="cross_entropy")
