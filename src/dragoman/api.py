@@ -32,6 +32,7 @@ from dragoman.evaluation.systems import (
     system_of,
     unanswered,
 )
+from dragoman.explanation.report.findings import Findings, find
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.decoding import Forecasting
 from dragoman.recipe.loading import load_recipe, override
@@ -228,6 +229,23 @@ def compare(
         if isinstance(trained_on, Overlap) and trained_on.seen:
             notes.append(f"{path}: {format_overlap(trained_on)}")
     return compare_systems([found[path] for path in paths], evaluation, worst, notes)
+
+
+def report(
+    folder: str | Path,
+    *overrides: str,
+    split: Literal["test", "dev"] = "test",
+    device: Device = "auto",
+) -> Findings:
+    """Look at a run from all sides: data, training, scores, where it is good, how sure, what looks made up.
+
+    Answers that `evaluate` wrote into the run's folder are taken where they are still those of the model.
+    """
+    bundle = load(folder, device)
+    examples = read_examples(bundle.recipe, overrides, None, split)
+    recipe = override(bundle.recipe, overrides)
+    training = training_windows(recipe) if is_of_series(recipe) else ()
+    return find(bundle, recipe, examples, split, training=training)
 
 
 def score(

@@ -23,6 +23,7 @@ from dragoman.terminal import (
     print_json,
     print_line,
     print_prediction,
+    print_report,
     print_seeds,
     sounds_of,
     systems_of,
@@ -293,6 +294,24 @@ def compare(
     data = _data(one_file(others), source, target)
     chosen, place = _split(split), _device(device)
     print_comparison(systems, changes, data, chosen, worst, place, workers, as_json=as_json)
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    split: Annotated[str, typer.Option("--split", help="Which set of the recipe: test or dev.")] = "test",
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="RUN/report.html if none.")] = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> None:
+    """Write a page about a run: scores, where it is good, how sure, what looks made up, data, training.
+
+        dragoman report runs/x --out report.html
+
+    Answers that evaluate wrote are taken where they are still those of the model. --json prints the numbers.
+    """
+    print_report(run, _sorted_words(overrides), _split(split), out, _device(device), as_json=as_json)
 
 
 @app.command()

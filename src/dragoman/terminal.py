@@ -205,6 +205,32 @@ def print_comparison(
         print_line(format_comparison(found))
 
 
+def print_report(
+    run: str,
+    words: tuple[list[str], list[str]],
+    split: Literal["test", "dev"],
+    out: str | None,
+    device: Device,
+    *,
+    as_json: bool,
+) -> None:
+    """Write the page of a run, and print its numbers on request."""
+    files, changes = words
+    if files:
+        raise UserError(f"report: expected key=value after the run, found {', '.join(files)}")
+    from dragoman.api import report
+    from dragoman.explanation.report.page import as_html
+    from dragoman.explanation.report.report_json import as_json as numbers_of
+
+    found = report(run, *changes, split=split, device=device)
+    path = Path(out) if out is not None else Path(run) / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(as_html(found), encoding="utf-8", newline="\n")
+    if as_json:
+        print_json(numbers_of(found))
+    typer.echo(f"report: {path}", err=True)
+
+
 def drawing(
     folder: str | None, picture_format: str | None, count: int | None
 ) -> Callable[[Bundle, Report], list[Path]] | None:
