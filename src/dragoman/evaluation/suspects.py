@@ -69,19 +69,20 @@ def repetition(
 def suspects(
     sources: Sequence[str],
     source_lengths: Sequence[float],
+    unit: str,
     answers: Sequence[Sequence[str]],
     references: Sequence[Sequence[str]],
     gains: Sequence[float] = (),
 ) -> tuple[Suspect, ...]:
     """Return examples on which a rule fires, most rules first, then in their order.
 
-    `references` are one for each answer. `gains` say by how many nats a token each answer is more probable
-    with its source than without one; where there are none that rule does not fire.
+    `references` are one for each answer; source lengths are counted in a `unit`. `gains` say by how many
+    nats a token each answer is more probable with its source than without one; that rule needs them.
     """
     fired: dict[int, list[Reason]] = defaultdict(list)
     for rule in (
         _repeats(answers, references),
-        _lengths(source_lengths, answers, references),
+        _lengths(source_lengths, answers, references, unit),
         _shared(sources, answers, references),
         _detached(gains),
     ):
@@ -105,7 +106,10 @@ def _repeats(answers: Sequence[Sequence[str]], references: Sequence[Sequence[str
 
 
 def _lengths(
-    source_lengths: Sequence[float], answers: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
+    source_lengths: Sequence[float],
+    answers: Sequence[Sequence[str]],
+    references: Sequence[Sequence[str]],
+    unit: str,
 ) -> _Fired:
     """Compare length ratios with those of the references, which say what is usual."""
     usual = [
@@ -124,7 +128,7 @@ def _lengths(
         ratio = len(words) / length
         far = (math.log(ratio) - middle) / deviation if words else -math.inf
         if abs(far) > _FAR:
-            seen = f"{ratio:.2g} words to a step of the source, {math.exp(middle):.2g} are usual"
+            seen = f"{ratio:.2g} words for each {unit} of the source, {math.exp(middle):.2g} are usual"
             found.append((number, Reason("too long" if far > 0 else "too short", seen)))
     return found
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from dragoman.bundle import Bundle
+from dragoman.data.text import TextCodec
 from dragoman.evaluation.by_group import GroupScores, ranges, scores_of_group, scores_of_ranges
 from dragoman.evaluation.calibration import Calibration, calibration, rank_correlation
 from dragoman.evaluation.copies import Copies, copies
@@ -78,6 +80,7 @@ def text_quality(bundle: Bundle, report: Report, trained: Mapping[str, int] | No
     surety = [_surety(one.hypotheses[0]) for one in predictions]
     is_text = all(isinstance(source, str) for source in sources) and unit == "tokens"
     named = [str(source) for source in sources] if is_text else [one.example.id for one in predictions]
+    gains = source_gains(bundle, named, texts) if is_text else ()
     sign = 1 if telling.higher_is_better else -1
     return TextQuality(
         telling,
@@ -89,12 +92,22 @@ def text_quality(bundle: Bundle, report: Report, trained: Mapping[str, int] | No
         () if trained is None else accuracy_by_frequency(answers, references, trained),
         copies(named, texts, [list(map(text_of, one)) for one in report.references]) if is_text else (),
         repetition(answers, references),
-        suspects(named, lengths, answers, references, source_gains(bundle, named, texts) if is_text else ()),
+        suspects(named, *_stretch(bundle, named, lengths), answers, references, gains),
         tuple(len(a) / len(b) for a, b in zip(answers, references, strict=True) if b),
         _token_calibration(bundle, report),
         rank_correlation(surety, [sign * score for score in scores]),
         confusions(answers, references),
     )
+
+
+def _stretch(bundle: Bundle, sources: Sequence[str], lengths: Sequence[float]) -> tuple[Sequence[float], str]:
+    """Return what lengths of answers are compared with, and its unit: words of sources that have several."""
+    codec = bundle.codecs.source
+    if isinstance(codec, TextCodec):
+        words = [len(cut_of(codec.section)(source)) for source in sources]
+        if median(words) > 1:
+            return words, "word"
+    return lengths, unit_of(codec).removesuffix("s")
 
 
 def _statistics(report: Report, telling: Statistics) -> tuple[Statistics, ...]:
@@ -114,7 +127,7 @@ def _length_name(unit: str) -> _Name:
 
 
 def _surety_name(low: float, high: float) -> str:
-    return f"{100 * math.exp(low):.0f}–{100 * math.exp(high):.0f}% a token"
+    return f"{100 * math.exp(low):.1f}–{100 * math.exp(high):.1f}% a token"
 
 
 def _surety(hypothesis: Hypothesis) -> float:

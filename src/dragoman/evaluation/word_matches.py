@@ -33,9 +33,9 @@ def right_places(answer: Sequence[Hashable], reference: Sequence[Hashable]) -> l
 
 
 def confusions(
-    answers: Sequence[Sequence[str]], references: Sequence[Sequence[str]], most: int = 20
+    answers: Sequence[Sequence[str]], references: Sequence[Sequence[str]], most: int = 12
 ) -> tuple[Confusion, ...]:
-    """Count the edits between answers and references, most frequent first, then by the alphabet."""
+    """Count the edits between answers and references: of each kind the most frequent, `most` at most."""
     counts: Counter[tuple[str, str]] = Counter()
     for answer, reference in zip(answers, references, strict=True):
         for edit in Levenshtein.editops(reference, answer):
@@ -43,4 +43,11 @@ def confusions(
             written = "" if edit.tag == "delete" else answer[edit.dest_pos]
             counts[wanted, written] += 1
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(Confusion(*pair, count) for pair, count in ordered[:most])
+    found = [Confusion(*pair, count) for pair, count in ordered]
+    kinds = Counter[tuple[bool, bool]]()
+    kept = []
+    for one in found:
+        kind = (bool(one.wanted), bool(one.written))
+        kinds[kind] += 1
+        kept += [one] if kinds[kind] <= most else []
+    return tuple(kept)

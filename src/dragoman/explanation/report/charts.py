@@ -15,7 +15,7 @@ from dragoman.explanation.page.drawing import label, line, picture, ticks
 from dragoman.explanation.page.elements import Child, Html, element, joined, number, scrolled, table
 
 WIDE, HIGH = 330.0, 200.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 10.0, 34.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 20.0, 10.0, 34.0
 _BINS = 24
 
 
@@ -99,8 +99,8 @@ def curves(
     if mark is not None:
         x = axes.x(mark)
         parts.append(line([x, x], [_TOP, HIGH - _BOTTOM], "marker"))
-        side = "end" if x > WIDE / 2 else ""
-        parts.append(label(x + (-4 if side else 4), _TOP + 10, mark_name, f"axis {side}".strip()))
+        is_high = bool(ys) and math.isfinite(lines[0].ys[-1]) and lines[0].ys[-1] > (low + high) / 2
+        parts.append(_mark_name(x, HIGH - _BOTTOM - 8 if is_high else _TOP + 10, mark_name))
     for one in lines:
         parts.append(line([axes.x(x) for x in one.xs], [axes.y(y) for y in one.ys], one.class_name))
         if len(one.xs) <= 12:
@@ -113,6 +113,11 @@ def curves(
     legend = _legend([(one.name, one.class_name) for one in lines]) if len(lines) > 1 else None
     chart = joined([picture(WIDE, HIGH, f"{title}, by {x_name}: {words}", *parts), legend])
     return figure(title, chart, _points(title, lines, x_name), note)
+
+
+def _mark_name(x: float, y: float, name: str) -> Html:
+    """Name an upright line on the side that has more room."""
+    return label(x - 4, y, name, "axis end") if x > WIDE / 2 else label(x + 4, y, name, "axis")
 
 
 def _ends(one: Drawn) -> str:
@@ -172,7 +177,7 @@ def histogram(
         parts.append(line(xs, ys, "line ahead"))
     if mark is not None and edges[0] <= mark <= edges[-1]:
         parts.append(line([axes.x(mark)] * 2, [_TOP, HIGH - _BOTTOM], "marker"))
-        parts.append(label(axes.x(mark) + 4, _TOP + 10, mark_name, "axis"))
+        parts.append(_mark_name(axes.x(mark), _TOP + 10, mark_name))
     legend = _bars_legend(names) if others else None
     words = "; ".join(
         f"{name or 'median'} {compact(float(np.median(given)))} {unit}"

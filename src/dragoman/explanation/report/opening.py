@@ -82,7 +82,8 @@ def _sentence(text: str) -> str:
 def _of_text(text: TextQuality) -> list[Child]:
     items: list[Child] = []
     if len(text.by_length) > 1:
-        items.append(_contrast("Quality by length of the source", text.by_length))
+        what = "duration" if text.length_unit == "seconds" else "length"
+        items.append(_contrast(f"Quality by {what} of the source", text.by_length))
     if text.frequencies:
         rows = [one for one in text.frequencies if one.wanted >= _FEWEST_WORDS]
         if len(rows) > 1:
@@ -96,8 +97,8 @@ def _of_text(text: TextQuality) -> list[Child]:
         items.append(_confidence(text.calibration.confidence, text.calibration.accuracy))
     if text.suspects:
         rules = Counter(reason.rule for suspect in text.suspects for reason in suspect.reasons)
-        named = ", ".join(f"{rule} ({count:,})" for rule, count in rules.most_common())
-        items.append(f"{len(text.suspects):,} of {len(text.scores):,} answers look made up: {named}.")
+        named = ", ".join(f"{rule} {count:,}" for rule, count in rules.most_common())
+        items.append(f"{len(text.suspects):,} of {len(text.scores):,} answers are suspect: {named}.")
     return items
 
 
@@ -157,6 +158,8 @@ def scores(found: Findings) -> Html:
     for label in [score.label for score in found.report.scores]:
         given = [(name, one) for name, many in named for one in many if one.label == label]
         begin, end = min(one.low for _, one in given), max(one.high for _, one in given)
+        if found.numbers is None:
+            begin, end = 0.0, max(100.0, end)
         for name, one in given:
             mark = interval_mark(one.low, one.value, one.high, begin, end)
             who = [name] if found.report.baselines else []

@@ -10,7 +10,8 @@ from dragoman.evaluation.copies import Copies
 from dragoman.evaluation.suspects import REPEATED_NGRAM, Suspect
 from dragoman.evaluation.text_quality import TextQuality, times
 from dragoman.evaluation.word_frequency import FrequencyBucket
-from dragoman.explanation.page.drawing import label, line, picture
+from dragoman.evaluation.word_matches import Confusion
+from dragoman.explanation.page.drawing import line, picture
 from dragoman.explanation.page.elements import (
     Child,
     Html,
@@ -29,6 +30,8 @@ from dragoman.records import text_of
 
 _MOST_LOST = 12
 _MOST_SUSPECTS = 20
+_FEW = 20
+"""So few decisions say little."""
 _SQUARE = 280.0
 
 
@@ -48,7 +51,7 @@ def quality(found: Findings) -> Html | None:
             element("h3", None, "By the rarest word"),
             groups_table(caption, "rarest word", text.by_rarity),
         ]
-    if text.frequencies:
+    if len(text.frequencies) > 1:
         parts += [element("h3", None, "Words by their frequency"), _frequencies(text.frequencies)]
     if text.copies:
         parts += [element("h3", None, "Numbers and names"), _copies(found, text.copies)]
@@ -92,16 +95,25 @@ def _with_commas(items: Sequence[Child]) -> list[Child]:
 
 
 def _confusions(text: TextQuality) -> Html:
+    exchanged = [one for one in text.confusions if one.wanted and one.written]
+    missing = [one for one in text.confusions if not one.written]
+    added = [one for one in text.confusions if not one.wanted]
+    return element(
+        "div",
+        {"class": "tables"},
+        _edits("One word for another", ["wanted", "written", "times"], exchanged),
+        _edits("Words that are missing", ["wanted", "times"], missing),
+        _edits("Words that are too many", ["written", "times"], added),
+    )
+
+
+def _edits(caption: str, head: Sequence[str], given: Sequence[Confusion]) -> Html | None:
+    if not given:
+        return None
     rows: list[list[Child]] = [
-        [
-            said(one.wanted) if one.wanted else "(nothing)",
-            said(one.written) if one.written else "(nothing)",
-            f"{one.count:,}",
-        ]
-        for one in text.confusions
+        [*(said(word) for word in (one.wanted, one.written) if word), f"{one.count:,}"] for one in given
     ]
-    caption = "The most frequent edits between references and answers"
-    return scrolled(caption, table(caption, ["wanted", "written", "times"], rows))
+    return scrolled(caption, table(caption, head, rows))
 
 
 def confidence(found: Findings) -> Html | None:
@@ -145,9 +157,9 @@ def _reliability(given: Calibration) -> Html:
     for one in given.bins:
         left, right, top = axes.x(one.low) + 1, axes.x(one.high) - 1, axes.y(one.accuracy)
         size = {"x": left, "y": top, "width": right - left, "height": axes.y(0) - top}
-        parts.append(element("rect", {**size, "class": "bar-fill"}))
+        few = " few" if one.count < _FEW else ""
+        parts.append(element("rect", {**size, "class": f"bar-fill{few}"}))
     parts.append(line([axes.x(0), axes.x(1)], [axes.y(0), axes.y(1)], "line ahead"))
-    parts.append(label(axes.x(0.28), axes.y(0.42), "as it should be", "axis end"))
     parts += [
         element("circle", {"cx": axes.x(one.confidence), "cy": axes.y(one.accuracy), "r": 3, "class": "dot"})
         for one in given.bins
@@ -165,7 +177,12 @@ def _reliability(given: Calibration) -> Html:
     words = "; ".join(f"{row[0]}: {row[3]} right" for row in rows)
     chart = picture(axes.wide, axes.high, f"{title}. {words}", *parts)
     numbers = table(title, ["probability", "tokens", "on average", "right"], rows)
-    return figure(title, chart, numbers, "What share is right (bars), beside what would be (dashes).")
+    return figure(
+        title,
+        chart,
+        numbers,
+        f"Bars: what share is right, empty ones of fewer than {_FEW}; dashes: as it should be.",
+    )
 
 
 def suspects(found: Findings) -> Html | None:
@@ -182,7 +199,7 @@ def suspects(found: Findings) -> Html | None:
     if len(set(text.length_ratios)) > 1:
         note = "1 is as long as the reference."
         name = "answer over reference, in words"
-        chart = histogram("Length ratio", text.length_ratios, name, mark=1.0, mark_name="1", note=note)
+        chart = histogram("Length ratio", text.length_ratios, name, mark=1.0, mark_name="as long", note=note)
         parts.append(side_by_side(chart))
     if text.suspects:
         parts.append(_suspects(found, text.suspects))

@@ -22,12 +22,8 @@ def examples(found: Findings) -> Html | None:
     """Return the best, the worst and some others, each with its source shaded by what counts."""
     if found.text is None or not found.examples:
         return None
-    is_explained = any(len(one.places) for one in found.examples)
-    note = (
-        "Sources are shaded by how much each part counts for the answer (gradient × input; the strongest are "
-        "underlined). What it says of a single answer, and whether it is true, is in dragoman explain."
-    )
-    parts: list[Child] = [paragraph(note)] if is_explained else []
+    places = [one.places[0] for one in found.examples if one.places]
+    parts: list[Child] = [paragraph(_note(places[0].kind == "text"))] if places else []
     grade = found.text.telling.label
     for rank, name in _NAMES.items():
         ours = [one for one in found.examples if one.rank == rank]
@@ -35,6 +31,14 @@ def examples(found: Findings) -> Html | None:
             parts.append(element("h3", None, name))
             parts.append(element("ol", {"class": "examples"}, *(_example(one, grade) for one in ours)))
     return section("examples", "Examples", *parts)
+
+
+def _note(is_text: bool) -> str:
+    how = "Shades, the strongest underlined," if is_text else "Bars"
+    return (
+        f"{how} say how much each part of a source counts for its answer (gradient × input). "
+        "dragoman explain says more of a single answer."
+    )
 
 
 def _example(one: ShownExample, grade: str) -> Html:

@@ -6,6 +6,7 @@ Shapes: T target steps, P places of a source.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +19,7 @@ from dragoman.evaluation.evaluate import Report
 from dragoman.evaluation.forecasting import Numbers
 from dragoman.evaluation.text_quality import TextQuality
 from dragoman.explanation.attribution import attribute
-from dragoman.explanation.subject import Place, subject_of
+from dragoman.explanation.subject import Place, Subject, subject_of
 from dragoman.records import Prediction, text_of
 
 Rank = Literal["worst", "middling", "best"]
@@ -49,8 +50,8 @@ def shown_examples(
 ) -> tuple[ShownExample, ...]:
     """Choose examples by their grades and explain their answers; none is shown twice.
 
-    Those between are spread over all others. Of the best and worst the longest answers come first, which say
-    more than short ones.
+    Those between are spread over all whose grade is another. Of the best and worst the longest answers come
+    first, which say more than short ones.
     """
     order = sorted(
         quality.order(), key=lambda number: (-_merit(quality, number), -len(_answer(report, number)))
@@ -59,7 +60,8 @@ def shown_examples(
     worst = sorted(
         order[count:], key=lambda number: (_merit(quality, number), -len(_answer(report, number)))
     )[:count]
-    rest = order[count : len(order) - len(worst)]
+    ends = {_merit(quality, number) for number in (*best, *worst)}
+    rest = [number for number in order if _merit(quality, number) not in ends]
     steps = min(count, len(rest))
     middling = [rest[(2 * step + 1) * len(rest) // (2 * steps)] for step in range(steps)]
     ranked: list[tuple[Rank, list[int]]] = [("worst", worst), ("middling", middling), ("best", best)]
@@ -101,6 +103,23 @@ def _explained(bundle: Bundle, prediction: Prediction) -> tuple[tuple[Place, ...
         weights_TP = attribute(subject, "gradient_input").weights_TS
     except (DataError, UserError):
         return (), np.zeros(0)
-    weights_P = np.abs(weights_TP).sum(axis=0)
+    places, weights_P = _whole_words(subject, np.abs(weights_TP).sum(axis=0))
     largest = float(weights_P.max(initial=0.0))
-    return subject.places, weights_P / largest if largest else weights_P
+    return places, weights_P / largest if largest else weights_P
+
+
+def _whole_words(subject: Subject, weights_P: Numbers) -> tuple[tuple[Place, ...], Numbers]:
+    """Join pieces of words, where a source has several words; what they count adds up."""
+    if subject.places[0].kind != "text":
+        return subject.places, weights_P
+    text = text_of(subject.example.source)
+    words = [(found.start(), found.end()) for found in re.finditer(r"\S+", text)]
+    if len(words) < 2:
+        return subject.places, weights_P
+    totals = [0.0] * len(words)
+    for place, weight in zip(subject.places, weights_P.tolist(), strict=True):
+        middle = (place.begin + place.end + text[int(place.begin) : int(place.end)].startswith(" ")) / 2
+        for number, (begin, end) in enumerate(words):
+            if begin <= middle < end and place.end > place.begin:
+                totals[number] += weight
+    return tuple(Place(text[begin:end], begin, end, "text") for begin, end in words), np.array(totals)
