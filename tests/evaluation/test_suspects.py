@@ -24,15 +24,15 @@ def test_right_answers_are_not_suspect():
 
 
 def test_repetitions_are_runs_that_came_before():
-    assert repeated("a b c a b c".split()) == 1
-    assert repeated("a a a a a".split()) == 2
-    assert repeated("a b".split()) == 0
-    found = repetition(["a b c a b c".split()], ["a b c d".split()])
+    assert repeated(["a", "b", "c", "a", "b", "c"]) == 1
+    assert repeated(["a", "a", "a", "a", "a"]) == 2
+    assert repeated(["a", "b"]) == 0
+    found = repetition([["a", "b", "c", "a", "b", "c"]], [["a", "b", "c", "d"]])
     assert (found.answers, found.references) == (0.25, 0)
 
 
 def test_an_answer_that_repeats_itself_is_suspect_unless_the_reference_does():
-    loop = "a b c d a b c d".split()
+    loop = ["a", "b", "c", "d", "a", "b", "c", "d"]
     assert "repeats itself" in fired(changed(3, loop), lengths=[5] * 3 + [8] + [5] * 16)[3]
     both = changed(3, loop)
     assert fired(both, references=both, lengths=[5] * 3 + [8] + [5] * 16) == {}
@@ -62,7 +62,10 @@ def test_an_answer_that_its_source_adds_nothing_to_is_suspect():
 
 
 def test_most_rules_come_first():
-    answers = changed(7, "a b c d a b c d a b c d a b c d a b c d".split())
+    answers = changed(7, ["a", "b", "c", "d"] * 5)
+        7,
+        ["a", "b", "c", "d", "a", "b", "c", "d", "a", "b", "c", "d", "a", "b", "c", "d", "a", "b", "c", "d"],
+    )
     answers[2] = []
     found = suspects(SOURCES, [5] * 20, "word", answers, PLAIN)
     assert [(one.number, len(one.reasons)) for one in found] == [(7, 2), (2, 1)]

@@ -14,8 +14,8 @@ COUNTS = {"the": 50, "dog": 3, "cat": 4}
 
 
 def test_words_are_counted_as_often_as_both_sides_have_them():
-    answers = ["the the dog".split(), "a cat".split()]
-    references = ["the dog dog".split(), "the cat".split()]
+    answers = [["the", "the", "dog"], ["a", "cat"]]
+    references = [["the", "dog", "dog"], ["the", "cat"]]
     found = accuracy_by_frequency(answers, references, COUNTS, (0, 1, 10))
     assert found == (
         FrequencyBucket(0, 0, wanted=0, written=1, matched=0),
@@ -28,7 +28,7 @@ def test_words_are_counted_as_often_as_both_sides_have_them():
 
 
 def test_order_makes_no_difference_and_the_same_text_is_all_right():
-    words = "the dog saw a cat".split()
+    words = ["the", "dog", "saw", "a", "cat"]
     for one in accuracy_by_frequency([words[::-1]], [words], COUNTS):
         assert one.precision == one.recall == one.f1 == 1
 
@@ -40,6 +40,6 @@ def test_buckets_reach_to_where_the_next_begins():
 
 
 def test_the_rarest_word_may_be_unknown():
-    assert rarest("the dog".split(), COUNTS) == 3
-    assert rarest("the bird".split(), COUNTS) == 0
+    assert rarest(["the", "dog"], COUNTS) == 3
+    assert rarest(["the", "bird"], COUNTS) == 0
     assert rarest([], COUNTS) is None

@@ -27,18 +27,18 @@ def test_a_codec_of_words_cuts_its_own_way():
 
 
 def test_right_is_what_edits_leave_alone():
-    assert right_places("a b c d".split(), "a x c d e".split()) == [True, False, True, True]
+    assert right_places(["a", "b", "c", "d"], ["a", "x", "c", "d", "e"]) == [True, False, True, True]
     assert right_places([], ["a"]) == []
     assert right_places(["a"], []) == [False]
 
 
 def test_the_closest_reference_is_the_first_of_the_fewest_edits():
-    assert closest("a b".split(), ["x y".split(), "a c".split(), "c b".split()]) == 1
+    assert closest(["a", "b"], [["x", "y"], ["a", "c"], ["c", "b"]]) == 1
 
 
 def test_edits_are_counted_by_kind():
-    answers = ["six two".split(), "six two".split(), "one one".split(), "nine".split()]
-    wanted = ["eight two".split(), "eight two".split(), "one".split(), "nine four".split()]
+    answers = [["six", "two"], ["six", "two"], ["one", "one"], ["nine"]]
+    wanted = [["eight", "two"], ["eight", "two"], ["one"], ["nine", "four"]]
     found = confusions(answers, wanted)
     assert found == (Confusion("eight", "six", 2), Confusion("", "one", 1), Confusion("four", "", 1))
     assert confusions(answers, wanted, most=0) == ()

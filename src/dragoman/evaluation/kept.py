@@ -46,7 +46,7 @@ def read_kept(
         return None
     try:
         summary = json.loads((folder / SCORES).read_text("utf-8"))
-        if _DECODING.validate_python(summary["decoding"]) != decoding:
+        if _DECODING.validate_json(json.dumps(summary["decoding"])) != decoding:
             return None
         rows = [json.loads(line.text) for line in read_lines(folder / PREDICTIONS)]
         predictions = _predictions(bundle, rows, examples)

@@ -19,6 +19,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 20.0, 10.0, 34.0
 _BINS = 24
 
 
+Write = Callable[[float], str]
+"""Writes a number for people."""
+
+
 @dataclass(frozen=True)
 class Axes:
     """The ends of both axes of a chart, which say where a value is drawn."""
@@ -40,17 +44,26 @@ class Axes:
         share = (value - self.y_from) / ((self.y_to - self.y_from) or 1.0)
         return self.high - _BOTTOM - share * (self.high - _TOP - _BOTTOM)
 
-    def drawn(self, x_name: str, write_x: Callable[[float], str], write_y: Callable[[float], str]) -> Html:
+    def drawn(self, x_name: str, write_x: Write | None = None, write_y: Write | None = None) -> Html:
         """Draw a grid with its numbers, and name the axis below."""
         parts: list[Child] = []
-        for at in ticks(self.y_from, self.y_to, 5):
-            y = self.y(at)
+        rows, columns = ticks(self.y_from, self.y_to, 5), ticks(self.x_from, self.x_to, 5)
+        for at in rows:
+            y, text = self.y(at), (write_y or _digits(rows))(at)
             parts.append(line([_LEFT, self.wide - _RIGHT], [y, y], "grid"))
-            parts.append(label(_LEFT - 6, y + 4, write_y(at), "axis end"))
-        for at in ticks(self.x_from, self.x_to, 5):
-            parts.append(label(self.x(at), self.high - _BOTTOM + 15, write_x(at), "axis middle"))
+            parts.append(label(_LEFT - 6, y + 4, text, "axis end"))
+        for at in columns:
+            text = (write_x or _digits(columns))(at)
+            parts.append(label(self.x(at), self.high - _BOTTOM + 15, text, "axis middle"))
         parts.append(label((_LEFT + self.wide - _RIGHT) / 2, self.high - 4, x_name, "axis middle"))
         return joined(parts)
+
+
+def _digits(found: Sequence[float]) -> Write:
+    """Write numbers with as many digits as tell them apart."""
+    step = min((abs(b - a) for a, b in zip(found, found[1:], strict=False)), default=1.0)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
+    return lambda value: f"{value + 0.0:,.{digits}f}".replace("-", "−")
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,7 @@ def curves(
     low, high = (0.0 if from_zero else min(ys), max(ys)) if ys else (0.0, 1.0)
     room = 0.05 * (high - low or abs(high) or 1.0)
     axes = Axes(min(xs), max(xs), low if from_zero else low - room, high + room)
-    parts: list[Child] = [axes.drawn(x_name, compact, compact)]
+    parts: list[Child] = [axes.drawn(x_name)]
     if mark is not None:
         x = axes.x(mark)
         parts.append(line([x, x], [_TOP, HIGH - _BOTTOM], "marker"))
@@ -166,7 +179,7 @@ def histogram(
     edges = _edges([*values, *others])
     first, second = (_shares(given, edges) for given in (values, others))
     axes = Axes(edges[0], edges[-1], 0.0, 1.05 * max([*first, *second], default=1.0) or 1.0)
-    parts: list[Child] = [axes.drawn(unit, compact, lambda share: f"{100 * share:.3g}%")]
+    parts: list[Child] = [axes.drawn(unit, write_y=lambda share: f"{100 * share:.3g}%")]
     for left, right, share in zip(edges, edges[1:], first, strict=False):
         top, floor = axes.y(share), axes.y(0)
         size = {"x": axes.x(left) + 0.5, "y": top, "width": max(0.5, axes.x(right) - axes.x(left) - 1)}

@@ -89,12 +89,12 @@ def _window(one: Window) -> Html:
     everything = np.concatenate([past, point, truth, *(band[:, variable] for band in one.quantiles.values())])
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
     axes = Axes(before[0] if before else 1, horizon, low, high)
-    parts: list[Child] = [axes.drawn("step", compact, compact)]
+    parts: list[Child] = [axes.drawn("step")]
     parts.append(_band(axes, one, variable))
     parts.append(line([axes.x(0.5)] * 2, [axes.y(low), axes.y(high)], "marker"))
     for xs, ys, class_name in ((before, past, "line"), (ahead, truth, "line"), (ahead, point, "line ahead")):
         parts.append(line([axes.x(x) for x in xs], [axes.y(y) for y in ys.tolist()], class_name))
-    parts.append(label(axes.x(0.5) + 4, 20, "forecast from here", "axis"))
+    parts.append(label(axes.x(0.5) + 4, axes.y(low) - 6, "forecast", "axis"))
     names = one.context.names
     named = f", {names[variable]}" if len(names) > variable and len(names) > 1 else ""
     title = f"{one.name}{named}"

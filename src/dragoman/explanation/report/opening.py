@@ -128,10 +128,8 @@ def _of_numbers(found: Findings) -> list[Child]:
         f"{compact(float(by_step[-1]))} at step {len(by_step)} (deviations of the training values)."
     ]
     for label, (ours, best, name) in _against_baselines(found).items():
-        verb = "beats" if ours < best else "does not beat"
         items.append(
-            f"By {label} the model {verb} the best simple method, {name}: "
-            f"{number(ours, 4)} and {number(best, 4)}."
+            f"By {label} the model has {number(ours, 4)}; the best simple method, {name}, {number(best, 4)}."
         )
     return items
 
