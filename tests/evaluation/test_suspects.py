@@ -63,9 +63,6 @@ def test_an_answer_that_its_source_adds_nothing_to_is_suspect():
 
 def test_most_rules_come_first():
     answers = changed(7, ["a", "b", "c", "d"] * 5)
-        7,
-        ["a", "b", "c", "d", "a", "b", "c", "d", "a", "b", "c", "d", "a", "b", "c", "d", "a", "b", "c", "d"],
-    )
     answers[2] = []
     found = suspects(SOURCES, [5] * 20, "word", answers, PLAIN)
     assert [(one.number, len(one.reasons)) for one in found] == [(7, 2), (2, 1)]

@@ -9,7 +9,7 @@ from statistics import median
 
 from dragoman.bundle import Bundle
 from dragoman.data.text import TextCodec
-from dragoman.evaluation.by_group import GroupScores, ranges, scores_of_group, scores_of_ranges
+from dragoman.evaluation.by_group import FEWEST, GroupScores, ranges, scores_of_group, scores_of_ranges
 from dragoman.evaluation.calibration import Calibration, calibration, rank_correlation
 from dragoman.evaluation.copies import Copies, copies
 from dragoman.evaluation.data_facts import length_of, unit_of
@@ -149,6 +149,7 @@ def _by_rarity(
     return tuple(
         scores_of_group(times(*range_of(bucket)), shown, numbers, report.evaluation)
         for bucket, numbers in sorted(members.items())
+        if len(numbers) >= FEWEST
     )
 
 

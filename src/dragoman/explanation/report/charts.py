@@ -248,11 +248,11 @@ def interval_mark(low: float, value: float, high: float, begin: float, end: floa
     """Draw an interval with its value for a cell of a table; the table's numbers say the same."""
     wide, high_px = 150.0, 14.0
     span = (end - begin) or 1.0
-    left, at, right = (2 + (wide - 4) * (one - begin) / span for one in (low, value, high))
+    left, at, right = (6 + (wide - 12) * (one - begin) / span for one in (low, value, high))
     return element(
         "svg",
         {"width": wide, "height": high_px, "viewBox": f"0 0 {wide:.0f} {high_px:.0f}", "aria-hidden": "true"},
-        line([2, wide - 2], [7, 7], "grid"),
+        line([6, wide - 6], [7, 7], "grid"),
         line([left, right], [7, 7], "line thick"),
         element("circle", {"cx": at, "cy": 7, "r": 4, "class": "dot"}),
     )

@@ -1,0 +1,149 @@
+"""The page of a report: whole, safe, and with nothing that does not apply."""
+
+import json
+import re
+
+import pytest
+
+from dragoman.evaluation.data_facts import TrainingFacts
+from dragoman.explanation.report.page import as_html
+from dragoman.explanation.report.report_json import as_json
+
+KINDS = ["text", "speech", "series"]
+SECTIONS = {
+    "text": {
+        "scores",
+        "quality",
+        "confidence",
+        "suspects",
+        "examples",
+        "data",
+        "training",
+        "recipe",
+        "brief",
+    },
+    "speech": {
+        "scores",
+        "quality",
+        "confidence",
+        "suspects",
+        "examples",
+        "data",
+        "training",
+        "recipe",
+        "brief",
+    },
+    "series": {"scores", "forecasts", "data", "training", "recipe", "brief"},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def html(findings, kind):
+    return as_html(findings(kind))
+
+
+def test_each_kind_has_the_sections_that_apply_and_links_to_them(html, kind, page):
+    read = page(html)
+    sections = {attributes["id"] for attributes in read.all("section")}
+    assert sections == SECTIONS[kind]
+    linked = {attributes["href"].removeprefix("#") for attributes in read.all("a")}
+    assert linked == sections - {"brief"}
+
+
+def test_nothing_is_fetched_and_nothing_is_executed(html, page):
+    read = page(html)
+    assert not read.all("script", "link", "img", "iframe", "object")
+    for _, attributes, _ in read.found:
+        assert not {"src", "srcset", "onclick", "onload"} & set(attributes)
+        assert attributes.get("href", "#").startswith("#")
+    assert all(place.startswith("#") for place in re.findall(r"url\(([^)]*)\)", html))
+    assert "http:" not in html
+    assert "https:" not in html
+    assert "default-src 'none'" in html
+
+
+def test_text_of_the_data_stays_text(findings, page):
+    texts = page(as_html(findings("text"))).texts
+    assert any('<script>alert("x")</script>' in text.replace("\n", "") for text in texts)
+
+
+def test_all_tables_are_captioned_and_their_cells_headed(html, page):
+    read = page(html)
+    assert len(read.all("table")) == len(read.all("caption")) > 3
+    assert all(attributes.get("scope") in ("row", "col") for attributes in read.all("th"))
+    for name, attributes, around in read.found:
+        if name == "svg":
+            assert attributes.get("role") == "img" or attributes.get("aria-hidden") == "true"
+            assert attributes.get("aria-label") or attributes.get("aria-hidden") == "true"
+        if name == "table":
+            assert "div" in around, "wide tables scroll"
+
+
+def test_every_id_is_there_once_and_every_title_is_found(html, page):
+    read = page(html)
+    ids = [attributes["id"] for _, attributes, _ in read.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    named = {
+        attributes["aria-labelledby"] for _, attributes, _ in read.found if "aria-labelledby" in attributes
+    }
+    assert named <= set(ids)
+
+
+def test_charts_can_be_read_as_tables(html, page):
+    read = page(html)
+    charts = sum("chart" in attributes.get("class", "") for attributes in read.all("figure"))
+    assert charts > 0
+    assert sum(around.count("details") for name, _, around in read.found if name == "table") == charts
+
+
+def test_the_numbers_are_those_of_the_findings(findings, kind):
+    found = findings(kind)
+    content = as_json(found)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert content["parameters"] == sum(weight.numel() for weight in found.bundle.model.parameters())
+    assert content["evaluation"]["examples"] == found.report.examples
+    assert ("text" in content, "forecasts" in content) == (kind != "series", kind == "series")
+    assert content["speed"]["answers_per_second"] > 0
+    for score in found.report.scores:
+        digits = 4 if kind == "series" else 2
+        assert f"{score.value:.{digits}f}" in as_html(found)
+
+
+def test_data_are_counted(findings):
+    found = findings("text")
+    assert isinstance(found.training, TrainingFacts)
+    assert found.training.examples == 40
+    assert found.report.overlap.sources == 20
+    assert found.target_coverage.unseen == 1
+    assert found.target_coverage.examples == ("wen",)
+
+
+def test_examples_are_shown_once_with_what_they_came_from(findings):
+    for kind in ("text", "speech"):
+        found = findings(kind)
+        numbers = [one.number for one in found.examples]
+        assert len(numbers) == len(set(numbers)) > 0
+        for one in found.examples:
+            assert len(one.places) == len(one.weights_P)
+            if one.answer:
+                assert one.weights_P.max() == pytest.approx(1)
+        grades = {one.number: one.grade for one in found.examples if one.rank == "worst"}
+        if kind == "text" and grades:
+            assert max(grades.values()) <= min(found.text.scores) + 100
+
+
+def test_forecasts_have_steps_series_and_quantiles(findings, page):
+    found = findings("series").numbers
+    assert len(found.by_step) == 4
+    assert {one.name for one in found.by_series} == {"north", "south"}
+    assert [one.level for one in found.coverage] == [0.1, 0.9]
+    assert 1 <= len(found.worst) <= 4
+    assert max(one.error for one in found.worst) == found.worst[0].error
+    assert any(
+        "band" in attributes.get("class", "") for attributes in page(as_html(findings("series"))).all("path")
+    )
