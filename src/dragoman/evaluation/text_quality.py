@@ -14,7 +14,7 @@ from dragoman.evaluation.calibration import Calibration, calibration, rank_corre
 from dragoman.evaluation.copies import Copies, copies
 from dragoman.evaluation.data_facts import length_of, unit_of
 from dragoman.evaluation.evaluate import Report
-from dragoman.evaluation.metrics import Statistics
+from dragoman.evaluation.metrics import Statistics, statistics
 from dragoman.evaluation.source_gain import source_gains
 from dragoman.evaluation.suspects import Repetition, Suspect, repetition, suspects
 from dragoman.evaluation.systems import system_of
@@ -27,6 +27,7 @@ from dragoman.evaluation.word_frequency import (
 )
 from dragoman.evaluation.word_matches import Confusion, closest, confusions, right_places
 from dragoman.evaluation.words import cut_of
+from dragoman.recipe.metrics import Chrf
 from dragoman.records import EOS, Hypothesis, text_of
 
 _Name = Callable[[float, float], str]
@@ -67,7 +68,7 @@ class TextQuality:
 def text_quality(bundle: Bundle, report: Report, trained: Mapping[str, int] | None) -> TextQuality:
     """Look at answers from all sides; `trained` counts the words of the training targets, where known."""
     cut = cut_of(bundle.codecs.text.section)
-    predictions, telling = report.predictions, system_of("", report).telling
+    predictions, telling = report.predictions, _telling(report)
     texts = [text_of(one.values[0]) for one in predictions]
     answers = [cut(text) for text in texts]
     given = [[cut(text_of(one)) for one in references] for references in report.references]
@@ -112,8 +113,15 @@ def _stretch(bundle: Bundle, sources: Sequence[str], lengths: Sequence[float]) -
 
 def _statistics(report: Report, telling: Statistics) -> tuple[Statistics, ...]:
     """Choose by what groups are scored: the first metric, and the one that tells examples apart."""
-    first = report.statistics[0]
-    return (first,) if first.label == telling.label else (first, telling)
+    return tuple({one.label: one for one in (*report.statistics[:1], telling)}.values())
+
+
+def _telling(report: Report) -> Statistics:
+    """Choose what tells examples apart; chrF where a recipe asks for no metric at all."""
+    if report.statistics:
+        return system_of("", report).telling
+    answers = [text_of(one.values[0]) for one in report.predictions]
+    return statistics(Chrf(name="chrf"), answers, [list(map(text_of, one)) for one in report.references])
 
 
 def _length_name(unit: str) -> _Name:

@@ -10,30 +10,12 @@ from dragoman.explanation.report.page import as_html
 from dragoman.explanation.report.report_json import as_json
 
 KINDS = ["text", "speech", "series"]
+ALWAYS = {"brief", "scores", "data", "recipe"}
+OF_TEXT = {"quality", "confidence", "suspects", "examples"}
 SECTIONS = {
-    "text": {
-        "scores",
-        "quality",
-        "confidence",
-        "suspects",
-        "examples",
-        "data",
-        "training",
-        "recipe",
-        "brief",
-    },
-    "speech": {
-        "scores",
-        "quality",
-        "confidence",
-        "suspects",
-        "examples",
-        "data",
-        "training",
-        "recipe",
-        "brief",
-    },
-    "series": {"scores", "forecasts", "data", "training", "recipe", "brief"},
+    "text": ALWAYS | OF_TEXT | {"training"},
+    "speech": ALWAYS | OF_TEXT,  # these two were trained for too few steps to log one
+    "series": ALWAYS | {"forecasts"},
 }
 
 
@@ -64,7 +46,7 @@ def test_nothing_is_fetched_and_nothing_is_executed(html, page):
     assert all(place.startswith("#") for place in re.findall(r"url\(([^)]*)\)", html))
     assert "http:" not in html
     assert "https:" not in html
-    assert "default-src 'none'" in html
+    assert any("default-src 'none'" in attributes.get("content", "") for attributes in read.all("meta"))
 
 
 def test_text_of_the_data_stays_text(findings, page):
@@ -119,8 +101,8 @@ def test_data_are_counted(findings):
     assert isinstance(found.training, TrainingFacts)
     assert found.training.examples == 40
     assert found.report.overlap.sources == 20
-    assert found.target_coverage.unseen == 1
-    assert found.target_coverage.examples == ("wen",)
+    assert found.target_coverage.unseen == 2
+    assert found.target_coverage.examples == ("7", "wen")
 
 
 def test_examples_are_shown_once_with_what_they_came_from(findings):
@@ -132,9 +114,8 @@ def test_examples_are_shown_once_with_what_they_came_from(findings):
             assert len(one.places) == len(one.weights_P)
             if one.answer:
                 assert one.weights_P.max() == pytest.approx(1)
-        grades = {one.number: one.grade for one in found.examples if one.rank == "worst"}
-        if kind == "text" and grades:
-            assert max(grades.values()) <= min(found.text.scores) + 100
+        worst = {one.number for one in found.examples if one.rank == "worst"}
+        assert found.text.order()[-1] not in {one.number for one in found.examples} - worst
 
 
 def test_forecasts_have_steps_series_and_quantiles(findings, page):

@@ -168,7 +168,8 @@ def scores(found: Findings) -> Html:
         f"Scores of the {SPLITS[found.split]}, {found.report.examples:,} examples, with intervals of "
         f"{found.report.evaluation.confidence:.0%}"
     )
-    return section("scores", "Scores", scrolled(caption, table(caption, head, rows, "scores")), _how(found))
+    whole = scrolled(caption, table(caption, head, rows, "scores")) if rows else None
+    return section("scores", "Scores", whole, _how(found))
 
 
 def _better(score: Score) -> str:
