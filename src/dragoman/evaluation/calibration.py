@@ -61,10 +61,10 @@ def rank_correlation(ones: Sequence[float], others: Sequence[float]) -> float | 
     pairs_N2 = pairs_N2[np.isfinite(pairs_N2).all(axis=1)]
     if len(pairs_N2) < _FEWEST:
         return None
-    ranks = [_ranks(pairs_N2[:, side]) for side in (0, 1)]
-    if any(side.std() == 0 for side in ranks):
+    first_N, second_N = _ranks(pairs_N2[:, 0]), _ranks(pairs_N2[:, 1])
+    if first_N.std() == 0 or second_N.std() == 0:
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(first_N, second_N)[0, 1])
 
 
 def _ranks(values_N: NDArray[np.float64]) -> NDArray[np.float64]:
