@@ -5,9 +5,11 @@ import re
 
 import pytest
 
+from dragoman.errors import UserError
 from dragoman.evaluation.data_facts import TrainingFacts
 from dragoman.explanation.report.page import as_html
 from dragoman.explanation.report.report_json import as_json
+from dragoman.terminal import print_report
 
 KINDS = ["text", "speech", "series"]
 ALWAYS = {"brief", "scores", "data", "recipe"}
@@ -128,3 +130,14 @@ def test_forecasts_have_steps_series_and_quantiles(findings, page):
     assert any(
         "band" in attributes.get("class", "") for attributes in page(as_html(findings("series"))).all("path")
     )
+
+
+def test_the_verb_writes_the_page_and_prints_the_numbers(text_run, tmp_path, capsysbinary):
+    print_report(str(text_run), ([], []), "dev", str(tmp_path / "new" / "page.html"), "cpu", as_json=True)
+    assert (tmp_path / "new" / "page.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert json.loads(capsysbinary.readouterr().out)["split"] == "dev"
+
+
+def test_files_are_not_what_a_report_takes(text_run):
+    with pytest.raises(UserError, match="report: expected key=value after the run, found a.tsv"):
+        print_report(str(text_run), (["a.tsv"], []), "dev", None, "cpu", as_json=False)
