@@ -57,18 +57,8 @@ def test_help_teaches_and_answers_at_once():
     code, out, _ = dragoman("--help")
     seconds = time.perf_counter() - start
     assert code == 0
-    for verb in (
-        "demo",
-        "plan",
-        "train",
-        "predict",
-        "score",
-        "evaluate",
-        "compare",
-        "explain",
-        "check",
-        "schema",
-    ):
+    verbs = "demo plan train predict score align explain evaluate compare report check schema"
+    for verb in verbs.split():
         assert verb in out
         assert dragoman(verb, "--help")[0] == 0
     assert seconds < 5, "no torch may be imported; test_house holds that exactly"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dragoman
-from dragoman.cli import app
+from dragoman.cli.program import app
 from dragoman.errors import RecipeError, UserError
 
 GRU = {"kind": "gru", "width": 8}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dragoman
-from dragoman.cli import app
+from dragoman.cli.program import app
 from dragoman.errors import DataError, UserError
 from dragoman.records import Example, Forecast, Hypothesis, Prediction, Recording, Series
 from dragoman.terminal import inputs_of, print_forecasts, print_prediction, sounds_of

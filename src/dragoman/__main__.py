@@ -20,7 +20,7 @@ def main() -> None:
 
 def _run(arguments: list[str], debug: bool) -> int:
     """Run one command and return its exit code."""
-    from dragoman.cli import app  # imports typer and rich: after the cheap checks
+    from dragoman.cli.program import app  # imports typer and rich: after the cheap checks
 
     try:
         app(arguments, prog_name="dragoman")

@@ -12,7 +12,6 @@ from dragoman.bundle import RECIPE, load_bundle, verify_bundle
 from dragoman.data.corpus import read_corpus
 from dragoman.data.facts import measure
 from dragoman.data.lines import plain_name
-from dragoman.data.prepare import read_split
 from dragoman.data.rejects import Rejects
 from dragoman.data.roles import WORDS
 from dragoman.data.series_entries import examples_to_come, is_of_series, training_windows, windows_of
@@ -23,11 +22,12 @@ from dragoman.decoding.score import Scored
 from dragoman.decoding.score import score as score_targets
 from dragoman.decoding.selftest import selftest
 from dragoman.decoding.terminology import with_terms
-from dragoman.errors import BundleError, RecipeError, UserError
+from dragoman.errors import RecipeError, UserError
 from dragoman.evaluation.comparison import Comparison, compare_systems
 from dragoman.evaluation.evaluate import Report
 from dragoman.evaluation.evaluate import evaluate as evaluate_examples
 from dragoman.evaluation.overlap import Overlap, find_overlap, format_overlap
+from dragoman.evaluation.scored_set import read_examples
 from dragoman.evaluation.systems import (
     is_run,
     read_system,
@@ -40,6 +40,7 @@ from dragoman.evaluation.systems import (
 from dragoman.explanation.attribution import Method
 from dragoman.explanation.explanation import Explanation, Group
 from dragoman.explanation.explanation import explain as explain_answer
+from dragoman.explanation.report.findings import Findings, find
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.decoding import Forecasting
 from dragoman.recipe.loading import load_recipe, override, recipe_from
@@ -344,6 +345,23 @@ def compare(
     return compare_systems([found[path] for path in paths], evaluation, worst, notes)
 
 
+def report(
+    folder: str | Path,
+    *overrides: str,
+    split: Literal["test", "dev"] = "test",
+    device: Device = "auto",
+) -> Findings:
+    """Look at a run from all sides: data, training, scores, where it is good, how sure, what looks made up.
+
+    Answers that `evaluate` wrote into the run's folder are taken where they are still those of the model.
+    """
+    bundle = load(folder, device)
+    examples = read_examples(bundle.recipe, overrides, None, split)
+    recipe = override(bundle.recipe, overrides)
+    training = training_windows(recipe) if is_of_series(recipe) else ()
+    return find(bundle, recipe, examples, split, training=training)
+
+
 def score(
     folder: str | Path, data: Parallel | Table, device: Device = "auto", *, others: Sequence[str | Path] = ()
 ) -> Iterator[Scored]:
@@ -359,22 +377,6 @@ def check(folder: str | Path) -> list[str]:
     """Verify every hash of a bundle and re-run its stored sample; return one complaint for each fault."""
     complaints = verify_bundle(folder)
     return complaints or selftest(load(folder))
-
-
-def read_examples(
-    recipe: Recipe, overrides: Sequence[str], data: Parallel | Table | None, split: Literal["test", "dev"]
-) -> tuple[Example, ...]:
-    """Read the examples to score: given data, or a split of the recipe. Bad rows are refused, not skipped."""
-    if data is not None:
-        return tuple(read_corpus(data, Path.cwd(), Rejects(strict=True)))
-    recipe = override(recipe, overrides)
-    given = recipe.data.test if split == "test" else recipe.data.dev
-    held_out = recipe.data.held_out_test if split == "test" else recipe.data.held_out_dev
-    if given is None and not held_out:
-        raise BundleError(
-            f"the recipe of this bundle names no {split} set: give one with --source and --target"
-        )
-    return read_split(recipe, split, Rejects(strict=recipe.data.strict))
 
 
 def _with_verbs(loaded: bundles.Bundle) -> Bundle:

@@ -8,18 +8,16 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dragoman.errors import DataError, UserError
 
 if TYPE_CHECKING:
-    from dragoman.api import Bundle, Device
-    from dragoman.evaluation.evaluate import Report
-    from dragoman.explanation.explanation import Explanation
+    from dragoman.api import Bundle
     from dragoman.recipe.data import Parallel, Table
     from dragoman.records import Example, Prediction, Value
 
@@ -194,111 +192,6 @@ def print_forecasts(
         typer.echo(f"chart: {chart}", err=True)
 
 
-def print_seeds(
-    files: Sequence[str], changes: Sequence[str], seeds: int, split: Literal["dev", "test"]
-) -> None:
-    """Train a recipe with several seeds and print how far its scores spread."""
-    from dragoman.api import train_seeds
-    from dragoman.training.seeds import SEEDS, format_seeds
-
-    found = train_seeds(list(files), *changes, seeds=seeds, split=split)
-    print_line(format_seeds(found))
-    typer.echo(f"scores: {Path(found.runs[0]).parent / SEEDS}", err=True)
-
-
-def systems_of(files: list[str]) -> tuple[list[str], list[str]]:
-    """Tell what can be compared from files of examples."""
-    from dragoman.evaluation.systems import is_system
-
-    systems = [name for name in files if is_system(Path(name))]
-    return systems, [name for name in files if name not in systems]
-
-
-def print_comparison(
-    systems: list[str],
-    changes: Sequence[str],
-    data: Parallel | Table | None,
-    split: Literal["test", "dev"],
-    worst: int,
-    device: Device,
-    workers: int,
-    *,
-    as_json: bool,
-) -> None:
-    """Compare systems and print what is found."""
-    from dragoman.api import compare
-    from dragoman.evaluation.comparison import comparison_json, format_comparison
-
-    found = compare(systems, *changes, data=data, split=split, worst=worst, device=device, workers=workers)
-    if as_json:
-        print_json(comparison_json(found))
-    else:
-        print_line(format_comparison(found))
-
-
-def print_alignments(
-    run: str,
-    data: Parallel | Table | None,
-    method: str,
-    threshold: float | None,
-    gold: str | None,
-    device: Device,
-    *,
-    as_json: bool,
-) -> None:
-    """Print the word alignment of each pair, and how wrong they are where the true ones are given."""
-    from dragoman.api import load
-    from dragoman.data.corpus import read_corpus
-    from dragoman.data.pharaoh import written
-    from dragoman.data.rejects import Rejects
-    from dragoman.evaluation.alignment import alignment_error_rate, read_links
-    from dragoman.explanation.alignment import align
-    from dragoman.explanation.attribution import METHODS
-
-    if data is None:
-        raise UserError("nothing to align: give PAIRS, or --source and --target")
-    chosen = next((known for known in METHODS if known == method), None)
-    if chosen is None:
-        raise UserError(f"--method: expected one of {', '.join(METHODS)}, found {method!r}")
-    annotated = None if gold is None else read_links(Path(gold))
-    bundle, found = load(run, device), []
-    for example in read_corpus(data, Path.cwd(), Rejects(strict=True)):
-        one = align(bundle, example, chosen, threshold)
-        found.append(one.links)
-        if as_json:
-            words = {"source_words": one.source_words, "target_words": one.target_words}
-            print_json({"id": example.id, **words, "links": one.links, "weights": one.weights_JI.tolist()})
-        else:
-            print_line(written(one.links))
-    if annotated is not None:
-        score = alignment_error_rate(found, annotated)
-        typer.echo(
-            f"alignment error rate {score.error_rate:.1%}; precision {score.precision:.1%}, "
-            f"recall {score.recall:.1%}",
-            err=True,
-        )
-
-
-def drawing(
-    folder: str | None, picture_format: str | None, count: int | None
-) -> Callable[[Bundle, Report], list[Path]] | None:
-    """Say how to draw an evaluation, if that is asked for; what is missing for it is told before the work."""
-    if folder is None:
-        if picture_format is not None or count is not None:
-            raise UserError("--picture-format and --picture-count go with --pictures FOLDER")
-        return None
-    if picture_format not in (None, "png", "svg"):
-        raise UserError(f"--picture-format: expected png or svg, found {picture_format!r}")
-    from dragoman.explanation.evaluation_pictures import draw_evaluation
-    from dragoman.explanation.pictures import check_drawing
-
-    check_drawing()
-    form: Any = picture_format or "png"
-    return lambda bundle, report: draw_evaluation(
-        bundle, report, Path(folder), form, 4 if count is None else count
-    )
-
-
 def beam_changes(beam: int | None, nbest: int | None) -> list[str]:
     """Write --beam and --nbest as overrides."""
     changes = []
@@ -323,52 +216,6 @@ def data_of(pairs: str | None, source: str | None, targets: list[str] | None) ->
         named = pairs.split(".")[1:2] == ["jsonl"] or pairs.endswith((".jsonl", ".parquet"))
         return Table(file=pairs, source="source", target="target") if named else Table(file=pairs)
     return Parallel(source=source, target=tuple(targets)) if source and targets else None
-
-
-def explained_input(bundle: Bundle, text: str, series: str | None) -> Example:
-    """Take what is to be explained: a text, a sound file, or a file of series, of one the last window."""
-    from dragoman.data.series_entries import examples_to_come, is_of_series, windows_of
-    from dragoman.records import Example
-
-    if not is_of_series(bundle.recipe):
-        if series is not None:
-            raise UserError("--series is for models of series")
-        return Example(text, id=text if bundle.recipe.source.kind == "speech" else "")
-    found = examples_to_come(bundle.recipe, [text], windows_of(bundle.recipe).horizon)
-    chosen = [one for one in found if series is None or one.id == series]
-    if len(chosen) != 1:
-        names = ", ".join(one.id for one in found[:5]) + (", ..." if len(found) > 5 else "")
-        raise UserError(f"{text}: name one of its {len(found):,} series with --series: {names}")
-    return chosen[0]
-
-
-def methods_of(names: Sequence[str], is_page: bool) -> Any:
-    """Check names of methods, or the name of a group; a page shows by default all that do not take long."""
-    from dragoman.explanation.attribution import METHODS
-    from dragoman.explanation.explanation import GROUPS
-
-    if len(names) == 1 and names[0] in GROUPS:
-        return names[0]
-    wrong = [name for name in names if name not in METHODS]
-    if wrong:
-        known = f"{', '.join(METHODS)}, or {', '.join(GROUPS)} alone"
-        raise UserError(f"--method: expected {known}; found {wrong[0]!r}")
-    return list(names) or ("quick" if is_page else "usual")
-
-
-def show_explanation(explanation: Explanation, page: str | None, as_json: bool) -> None:
-    """Print an explanation, and write its page on request."""
-    from dragoman.explanation import explanation_json, explanation_text
-    from dragoman.explanation.page.page import as_html
-
-    if as_json:
-        print_json(explanation_json.as_json(explanation))
-    else:
-        print_line(explanation_text.as_text(explanation))
-    if page is not None:
-        Path(page).parent.mkdir(parents=True, exist_ok=True)
-        Path(page).write_text(as_html(explanation), encoding="utf-8", newline="\n")
-        typer.echo(f"page: {page}", err=True)
 
 
 def lm_options(folder: str | None, weight: float | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import dragoman
 from dragoman.evaluation.evaluate import evaluate, format_scores, summary, write_report
 from dragoman.evaluation.overlap import NotKnown, Overlap, find_overlap, format_overlap, plain
+from dragoman.evaluation.scored_set import read_examples
 from dragoman.recipe.loading import recipe_from
 from dragoman.records import Example
 
@@ -139,7 +140,7 @@ def test_what_is_left_is_scored_and_reported(speech_run, tmp_path):
     assert whole.overlap.sources == whole.examples == 12
     assert whole.overlap.scores == ()
     bundle = dragoman.load(speech_run)
-    examples = dragoman.api.read_examples(bundle.recipe, (), None, "dev")
+    examples = read_examples(bundle.recipe, (), None, "dev")
     section = dragoman.recipe.loading.override(bundle.recipe, changes).evaluation
     seen = replace(whole.overlap, sources=5, near_sources=5, near_pairs=4, pairs=4, seen=frozenset(range(5)))
     part = evaluate(bundle, examples, evaluation=section, overlap=seen)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from source import PACKAGE, ROOT
 
 import dragoman
-from dragoman.cli import app
+from dragoman.cli.program import app
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 

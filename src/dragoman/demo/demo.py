@@ -10,11 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from dragoman.api import Bundle, read_examples, train
+from dragoman.api import Bundle, train
 from dragoman.data.text import TextCodec
 from dragoman.demo.dates import WrittenDate, written_dates
 from dragoman.errors import MissingExtra
 from dragoman.evaluation.evaluate import Report, format_scores, scores_by, write_report
+from dragoman.evaluation.scored_set import read_examples
 from dragoman.explanation.pictures import attention_picture, learning_curve
 from dragoman.recipe.loading import load_recipe
 from dragoman.records import text_of

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dragoman.api import load, read_examples
+from dragoman.api import load
 from dragoman.bundle import Bundle
 from dragoman.data.text import TextCodec
 from dragoman.doctor.data_checks import training_examples
 from dragoman.doctor.losses import Yardsticks, unigram_entropy
 from dragoman.errors import DataError, UserError
+from dragoman.evaluation.scored_set import read_examples
 from dragoman.records import Example
 from dragoman.training.validation import development_loss, undisturbed
 

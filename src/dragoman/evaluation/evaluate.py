@@ -83,8 +83,25 @@ def evaluate(
     _refuse_bare(examples)
     loss, tokens = _loss(bundle, examples, decoding.batch_tokens)
     predictions = tuple(decode(bundle, examples, decoding, workers=workers))
-    references = tuple(_references(bundle, example, evaluation) for example in examples)
-    found = len(examples), predictions, references, tokens, decoding, evaluation
+    return report_of(
+        bundle, predictions, loss, tokens, decoding, evaluation, training=training, overlap=overlap
+    )
+
+
+def report_of(
+    bundle: Bundle,
+    predictions: tuple[Prediction, ...],
+    loss: float | None,
+    tokens: int,
+    decoding: Decoding,
+    evaluation: Evaluation,
+    *,
+    training: Iterable[tuple[Series, Series]] = (),
+    overlap: Overlap | NotKnown | None = None,
+) -> Report:
+    """Score answers that are there already; see `evaluate`."""
+    references = tuple(_references(bundle, one.example, evaluation) for one in predictions)
+    found = len(predictions), predictions, references, tokens, decoding, evaluation
     if isinstance(bundle.codecs.target, NumbersCodec):
         by_name = forecast_statistics(bundle, predictions, references, evaluation, training)
     else:

@@ -69,6 +69,19 @@ def forecast_statistics(
     }
 
 
+def outcomes_of(
+    bundle: Bundle, predictions: Sequence[Prediction], references: Sequence[Sequence[Value]]
+) -> Outcomes:
+    """Put forecasts beside what came, in the units of the data, with the deviations of their series."""
+    codec = bundle.codecs.target
+    assert isinstance(codec, NumbersCodec), "only numbers are forecast"
+    is_numeric = isinstance(bundle.codecs.source, NumbersCodec)
+    names = [series_of(one.example.source).id if is_numeric else "" for one in predictions]
+    deviations = np.stack([codec.statistics.of(name).deviation for name in names])
+    truth = _stacked([series_of(given[0]).values for given in references])
+    return _outcomes(codec, predictions, truth, deviations, None)
+
+
 def _overlap(bundle: Bundle) -> int:
     """Return how many neighbouring windows share steps of their targets."""
     windows = bundle.recipe.data.windows

@@ -1,0 +1,32 @@
+"""The examples that are scored: given data, or a split of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from dragoman.data.corpus import read_corpus
+from dragoman.data.prepare import read_split
+from dragoman.data.rejects import Rejects
+from dragoman.errors import BundleError
+from dragoman.recipe.data import Parallel, Table
+from dragoman.recipe.loading import override
+from dragoman.recipe.sections import Recipe
+from dragoman.records import Example
+
+
+def read_examples(
+    recipe: Recipe, overrides: Sequence[str], data: Parallel | Table | None, split: Literal["test", "dev"]
+) -> tuple[Example, ...]:
+    """Read the examples to score: given data, or a split of the recipe. Bad rows are refused, not skipped."""
+    if data is not None:
+        return tuple(read_corpus(data, Path.cwd(), Rejects(strict=True)))
+    recipe = override(recipe, overrides)
+    given = recipe.data.test if split == "test" else recipe.data.dev
+    held_out = recipe.data.held_out_test if split == "test" else recipe.data.held_out_dev
+    if given is None and not held_out:
+        raise BundleError(
+            f"the recipe of this bundle names no {split} set: give one with --source and --target"
+        )
+    return read_split(recipe, split, Rejects(strict=recipe.data.strict))
