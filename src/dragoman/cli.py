@@ -72,6 +72,10 @@ LanguageModel = Annotated[
 LanguageModelWeight = Annotated[
     float | None, typer.Option("--lm-weight", help="How much it counts; 0.3 by default.")
 ]
+Pictures = Annotated[
+    str | None,
+    typer.Option("--pictures", metavar="FOLDER", help="Draw learning curve and examples there."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SourceFile = Annotated[str | None, typer.Option("--source", help="File with one source a line.")]
 TargetFiles = Annotated[
@@ -270,10 +274,7 @@ def evaluate(
     terminology: Terminology = None,
     lm: LanguageModel = None,
     lm_weight: LanguageModelWeight = None,
-    pictures: Annotated[
-        str | None,
-        typer.Option("--pictures", metavar="FOLDER", help="Draw learning curve and examples there."),
-    ] = None,
+    pictures: Pictures = None,
     picture_format: Annotated[
         str | None, typer.Option("--picture-format", help="png (the default) or svg.")
     ] = None,
@@ -294,8 +295,8 @@ def evaluate(
     spectrogram where sources are speech, and forecasts against what came.
     """
     files, changes = sorted_words(words)
-    draw = drawing(pictures, picture_format, picture_count)
     chosen = split_of(split)
+    draw = drawing(pictures, picture_format, picture_count)
     data = data_of(one_file(files), source, target)
     from dragoman.api import evaluate_bundle, load
     from dragoman.evaluation.evaluate import format_scores, write_report
@@ -313,8 +314,8 @@ def evaluate(
         overlap=overlap,
     )
     data_name = Path(source or files[0]).name if data else split
-    name = "-with-".join([data_name, *(Path(other).resolve().name for other in others or ())])
-    folder = Path(out) if out else Path(run) / "evaluation" / name
+    names = [data_name, *(Path(other).resolve().name for other in (*(others or ()), *([lm] if lm else [])))]
+    folder = Path(out) if out else Path(run) / "evaluation" / "-with-".join(names)
     write_report(report, folder)
     print_line((folder / "scores.json").read_text("utf-8").rstrip() if as_json else format_scores(report))
     typer.echo(f"scores and predictions: {folder}", err=True)
