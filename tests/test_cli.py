@@ -57,7 +57,18 @@ def test_help_teaches_and_answers_at_once():
     code, out, _ = dragoman("--help")
     seconds = time.perf_counter() - start
     assert code == 0
-    for verb in ("demo", "plan", "train", "predict", "score", "evaluate", "compare", "check", "schema"):
+    for verb in (
+        "demo",
+        "plan",
+        "train",
+        "predict",
+        "score",
+        "evaluate",
+        "compare",
+        "explain",
+        "check",
+        "schema",
+    ):
         assert verb in out
         assert dragoman(verb, "--help")[0] == 0
     assert seconds < 5, "no torch may be imported; test_house holds that exactly"
@@ -374,3 +385,11 @@ def test_completion_is_offered():
     }
     done = subprocess.run([sys.executable, "-m", "dragoman"], env=environment, capture_output=True, text=True)
     assert "predict" in done.stdout
+
+
+def test_explain_says_where_an_answer_comes_from(run):
+    code, out, _ = dragoman("explain", run, "ab")
+    assert code == 0
+    assert out.startswith("source  ab\nanswer  AB\n")
+    for part in ("probability", "attention (mean)", "occlusion", "search: beam of 3"):
+        assert part in out

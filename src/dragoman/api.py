@@ -37,6 +37,9 @@ from dragoman.evaluation.systems import (
     system_of,
     unanswered,
 )
+from dragoman.explanation.attribution import Method
+from dragoman.explanation.explanation import Explanation, Group
+from dragoman.explanation.explanation import explain as explain_answer
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.decoding import Forecasting
 from dragoman.recipe.loading import load_recipe, override, recipe_from
@@ -108,6 +111,25 @@ class Bundle(bundles.Bundle):
         """
         recipe = override(self.recipe, overrides)
         return evaluate_examples(self, examples, recipe.decoding, recipe.evaluation, workers=workers)
+
+    def explain(
+        self,
+        source: Given,
+        *overrides: str,
+        target: Value | None = None,
+        methods: Sequence[Method] | Group = "usual",
+        step: int | None = None,
+        foil: str | None = None,
+    ) -> Explanation:
+        """Explain the answer to a source, or `target` in its place; `as_html` and others show what was found.
+
+        `methods` are attention and occlusion by default; see `explanation.explanation.explain`.
+        """
+        section = override(self.recipe, overrides).decoding if overrides else None
+        (example,) = _examples([source])
+        return explain_answer(
+            self, example, target=target, methods=methods, section=section, step=step, foil=foil
+        )
 
     def forecast(self, files: Sequence[str], *overrides: str, horizon: int | None = None) -> list[Prediction]:
         """Forecast what follows the end of each series in files like those of training.

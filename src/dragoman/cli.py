@@ -13,15 +13,23 @@ from typing import Annotated
 import typer
 
 from dragoman.errors import UserError
+from dragoman.judging import compare, evaluate, explain, score
+from dragoman.options import (
+    AsJson,
+    Device,
+    LanguageModel,
+    LanguageModelWeight,
+    Others,
+    RunFolder,
+    Terminology,
+    Words,
+    Workers,
+)
 from dragoman.terminal import (
     beam_changes,
-    data_of,
     device_of,
-    drawing,
     inputs_of,
     lm_options,
-    one_file,
-    print_comparison,
     print_forecasts,
     print_json,
     print_line,
@@ -30,7 +38,6 @@ from dragoman.terminal import (
     sorted_words,
     sounds_of,
     split_of,
-    systems_of,
 )
 
 app = typer.Typer(
@@ -45,42 +52,6 @@ app = typer.Typer(
     "Exit codes: 0 done, 2 a fault that you can mend, 4 stopped and saved, 5 diverged. "
     "`--debug` shows the traceback of any fault.",
 )
-
-RunFolder = Annotated[
-    str, typer.Argument(metavar="RUN", help="Folder of a trained run, for instance runs/demo.")
-]
-Words = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[FILE] [KEY=VALUE]...", help="A file, and changes of the recipe for this call."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")]
-Others = Annotated[
-    list[str] | None,
-    typer.Option("--with", metavar="RUN", help="A run of the same vocabulary to answer with; repeatable."),
-]
-Workers = Annotated[
-    int, typer.Option("--workers", help="Processes that answer at the same time, on a CPU.", min=1)
-]
-Terminology = Annotated[
-    str | None,
-    typer.Option("--terminology", metavar="FILE", help="TSV: source phrase, target phrase, perhaps `never`."),
-]
-LanguageModel = Annotated[
-    str | None,
-    typer.Option("--lm", metavar="RUN", help="A run without a source, whose opinion of answers counts too."),
-]
-LanguageModelWeight = Annotated[
-    float | None, typer.Option("--lm-weight", help="How much it counts; 0.3 by default.")
-]
-Pictures = Annotated[
-    str | None,
-    typer.Option("--pictures", metavar="FOLDER", help="Draw learning curve and examples there."),
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-SourceFile = Annotated[str | None, typer.Option("--source", help="File with one source a line.")]
-TargetFiles = Annotated[
-    list[str] | None, typer.Option("--target", help="File with one target a line; again for more references.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -229,129 +200,8 @@ def predict(
             print_prediction(prediction, as_json, several)
 
 
-@app.command()
-def score(
-    run: RunFolder,
-    pairs: Annotated[
-        str | None, typer.Argument(metavar="[PAIRS]", help="TSV, CSV, JSON lines or Parquet.")
-    ] = None,
-    source: SourceFile = None,
-    target: TargetFiles = None,
-    others: Others = None,
-    as_json: AsJson = False,
-    device: Device = "auto",
-) -> None:
-    """Print the log-probability (nats) that the model gives to each target.
-
-    dragoman score runs/demo --source test.en --target test.de
-    """
-    data = data_of(pairs, source, target)
-    if data is None:
-        raise UserError("nothing to score: give PAIRS, or --source and --target")
-    from dragoman.api import score as score_pairs
-
-    for scored in score_pairs(run, data, device_of(device), others=others or ()):
-        for value, given in zip(scored.example.targets, scored.targets, strict=True):
-            if as_json:
-                row = {"id": scored.example.id, "source": scored.example.source, "target": value}
-                print_json(
-                    {**row, "score": given.total, "pieces": given.pieces, "log_probs": given.log_probs}
-                )
-            else:
-                print_line(f"{given.total:.4f}\t{value}")
-
-
-@app.command()
-def evaluate(
-    run: RunFolder,
-    words: Words = None,
-    source: SourceFile = None,
-    target: TargetFiles = None,
-    split: Annotated[str, typer.Option("--split", help="Which set of the recipe: test or dev.")] = "test",
-    out: Annotated[str | None, typer.Option("--out", help="Folder for scores and predictions.")] = None,
-    others: Others = None,
-    workers: Workers = 1,
-    terminology: Terminology = None,
-    lm: LanguageModel = None,
-    lm_weight: LanguageModelWeight = None,
-    pictures: Pictures = None,
-    picture_format: Annotated[
-        str | None, typer.Option("--picture-format", help="png (the default) or svg.")
-    ] = None,
-    picture_count: Annotated[
-        int | None, typer.Option("--picture-count", help="Examples to draw; 4 by default.", min=0)
-    ] = None,
-    overlap: Annotated[
-        bool, typer.Option("--overlap/--no-overlap", help="Look whether the examples were trained on.")
-    ] = True,
-    as_json: AsJson = False,
-    device: Device = "auto",
-) -> None:
-    """Score a run, each score with its confidence interval, and write the predictions beside the scores.
-
-        dragoman evaluate runs/x --source test.en --target test.de 'evaluation.metrics=[bleu, chrf]'
-
-    Without data it takes the test set of the recipe. Pictures show where a decoder looked, under a
-    spectrogram where sources are speech, and forecasts against what came.
-    """
-    files, changes = sorted_words(words)
-    chosen = split_of(split)
-    draw = drawing(pictures, picture_format, picture_count)
-    data = data_of(one_file(files), source, target)
-    from dragoman.api import evaluate_bundle, load
-    from dragoman.evaluation.evaluate import format_scores, write_report
-    from dragoman.model.kernels import hold_memory
-
-    hold_memory()
-    bundle = load(run, device_of(device), others=others or (), **lm_options(lm, lm_weight))
-    report = evaluate_bundle(
-        bundle,
-        *changes,
-        data=data,
-        split=chosen,
-        workers=workers,
-        terminology=terminology,
-        overlap=overlap,
-    )
-    data_name = Path(source or files[0]).name if data else split
-    names = [data_name, *(Path(other).resolve().name for other in (*(others or ()), *([lm] if lm else [])))]
-    folder = Path(out) if out else Path(run) / "evaluation" / "-with-".join(names)
-    write_report(report, folder)
-    print_line((folder / "scores.json").read_text("utf-8").rstrip() if as_json else format_scores(report))
-    typer.echo(f"scores and predictions: {folder}", err=True)
-    if draw is not None:
-        typer.echo("pictures: " + ", ".join(map(str, draw(bundle, report))), err=True)
-
-
-@app.command()
-def compare(
-    words: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="A B [PAIRS] [KEY=VALUE]...",
-            help="Folders of runs or predictions that evaluate wrote, the baseline first; perhaps data.",
-        ),
-    ],
-    source: SourceFile = None,
-    target: TargetFiles = None,
-    split: Annotated[str, typer.Option("--split", help="Which set of the recipes: test or dev.")] = "test",
-    worst: Annotated[int, typer.Option("--worst", help="Examples to show that differ most.", min=0)] = 5,
-    workers: Workers = 1,
-    as_json: AsJson = False,
-    device: Device = "auto",
-) -> None:
-    """Say whether one system is better than another, or the test set cannot tell: paired tests, every metric.
-
-        dragoman compare runs/x runs/y --source test.en --target test.de
-
-    Systems are runs, which answer the same examples now, or what evaluate wrote, which needs no model:
-    `dragoman compare runs/x/evaluation/test runs/y/evaluation/test`.
-    """
-    files, changes = sorted_words(words)
-    systems, others = systems_of(files)
-    data = data_of(one_file(others), source, target)
-    chosen, place = split_of(split), device_of(device)
-    print_comparison(systems, changes, data, chosen, worst, place, workers, as_json=as_json)
+for _verb in (score, evaluate, explain, compare):
+    app.command()(_verb)
 
 
 @app.command()

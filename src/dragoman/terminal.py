@@ -19,6 +19,7 @@ from dragoman.errors import DataError, UserError
 if TYPE_CHECKING:
     from dragoman.api import Bundle, Device
     from dragoman.evaluation.evaluate import Report
+    from dragoman.explanation.explanation import Explanation
     from dragoman.recipe.data import Parallel, Table
     from dragoman.records import Example, Prediction, Value
 
@@ -279,6 +280,52 @@ def data_of(pairs: str | None, source: str | None, targets: list[str] | None) ->
         named = pairs.split(".")[1:2] == ["jsonl"] or pairs.endswith((".jsonl", ".parquet"))
         return Table(file=pairs, source="source", target="target") if named else Table(file=pairs)
     return Parallel(source=source, target=tuple(targets)) if source and targets else None
+
+
+def explained_input(bundle: Bundle, text: str, series: str | None) -> Example:
+    """Take what is to be explained: a text, a sound file, or a file of series, of one the last window."""
+    from dragoman.data.series_entries import examples_to_come, is_of_series, windows_of
+    from dragoman.records import Example
+
+    if not is_of_series(bundle.recipe):
+        if series is not None:
+            raise UserError("--series is for models of series")
+        return Example(text, id=text if bundle.recipe.source.kind == "speech" else "")
+    found = examples_to_come(bundle.recipe, [text], windows_of(bundle.recipe).horizon)
+    chosen = [one for one in found if series is None or one.id == series]
+    if len(chosen) != 1:
+        names = ", ".join(one.id for one in found[:5]) + (", ..." if len(found) > 5 else "")
+        raise UserError(f"{text}: name one of its {len(found):,} series with --series: {names}")
+    return chosen[0]
+
+
+def methods_of(names: Sequence[str], is_page: bool) -> Any:
+    """Check names of methods, or the name of a group; a page shows by default all that do not take long."""
+    from dragoman.explanation.attribution import METHODS
+    from dragoman.explanation.explanation import GROUPS
+
+    if len(names) == 1 and names[0] in GROUPS:
+        return names[0]
+    wrong = [name for name in names if name not in METHODS]
+    if wrong:
+        known = f"{', '.join(METHODS)}, or {', '.join(GROUPS)} alone"
+        raise UserError(f"--method: expected {known}; found {wrong[0]!r}")
+    return list(names) or ("quick" if is_page else "usual")
+
+
+def show_explanation(explanation: Explanation, page: str | None, as_json: bool) -> None:
+    """Print an explanation, and write its page on request."""
+    from dragoman.explanation import explanation_json, explanation_text
+    from dragoman.explanation.page.page import as_html
+
+    if as_json:
+        print_json(explanation_json.as_json(explanation))
+    else:
+        print_line(explanation_text.as_text(explanation))
+    if page is not None:
+        Path(page).parent.mkdir(parents=True, exist_ok=True)
+        Path(page).write_text(as_html(explanation), encoding="utf-8", newline="\n")
+        typer.echo(f"page: {page}", err=True)
 
 
 def lm_options(folder: str | None, weight: float | None) -> dict[str, Any]:

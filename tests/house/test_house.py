@@ -17,6 +17,8 @@ from source import PACKAGE, ROOT, imports, modules, path_of
 LAYERS = [  # top first; a layer may import only what stands below it; "a | b" are strangers to one another
     "__main__",
     "cli",
+    "judging",
+    "options",
     "terminal",
     "demo | doctor",
     "api",

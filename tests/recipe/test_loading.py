@@ -105,7 +105,7 @@ def test_wrong_columns_are_one_complaint(complaints, said):
         ),
         (
             "decoding: {method: greedy, top_k: 3}",
-            "12: decoding.top_k: has no effect with method greedy (it belongs to sample)",
+            "12: decoding.top_k: has no effect with method greedy (it belongs to sample, mbr)",
         ),
         (
             "evaluation: {metrics: [{name: ter, word_order: 2}]}",

@@ -137,7 +137,7 @@ def test_a_name_of_a_metric_becomes_a_section(write):
             "model.encoder.kind: found 'lstn'; did you mean 'lstm'? "
             "(one of rnn, gru, lstm, transformer, conformer)",
         ),
-        ("decoding.top_k=3", "decoding.top_k: has no effect with method beam (it belongs to sample)"),
+        ("decoding.top_k=3", "decoding.top_k: has no effect with method beam (it belongs to sample, mbr)"),
         ("training.clip_norm=-1", "training.clip_norm: expected a number above 0, found -1"),
         (
             "training.clip_norm='1'",
@@ -214,8 +214,8 @@ def test_a_loaded_recipe_forgets_the_keys_of_a_kind_that_is_replaced(small):
     sampled = override(recipe, ["decoding.top_k=3", "decoding.method=sample"])
     assert sampled.decoding == Sample(method="sample", max_length=50, top_k=3)
     assert refused(lambda: override(recipe, ["decoding.beam=3", "decoding.method=greedy"])) == [
-        "override 'decoding.beam=3': decoding.beam: has no effect with method greedy (it belongs to beam, "
-        "ctc_beam)"
+        "override 'decoding.beam=3': decoding.beam: has no effect with method greedy "
+        "(it belongs to beam, mbr, ctc_beam)"
     ]
 
 

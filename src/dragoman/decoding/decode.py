@@ -118,26 +118,34 @@ def _task(
     reads: bool,
     workers: int,
 ) -> _Task:
-    model = _in_precision(bundle, section)
     if isinstance(section, CtcGreedy | CtcBeam):
         if prefix is not None:
             raise UserError(f"`{section.method}` cannot begin answers with a prefix; greedy or beam would")
-        if isinstance(model, Fused):
+        if isinstance(bundle.model, Fused):
             raise UserError(f"`{section.method}` writes by itself, without a language model; beam would")
         if reads:
             raise UserError(f"`{section.method}` attends to nothing; greedy or beam would")
-        return _Task(bundle, model, section, [], reads, workers)
+        return _Task(bundle, _in_precision(bundle, section), section, [], reads, workers)
     tokens = [] if prefix is None else bundle.codecs.text.encode_prefix(prefix).tolist()
-    longest = min(section.max_length, _longest_target(bundle))
-    if isinstance(section, Greedy | Beam) and section.ctc_weight:
-        model = _with_ctc(model, section.ctc_weight).eval()
-    section = section.model_copy(update={"max_length": longest})
+    model, within = searching(bundle, section)
     terminology = None
     if isinstance(section, Beam) and section.phrases is not None:
         terminology = Terminology(section.phrases, bundle.codecs)
         if prefix is not None:
             terminology.check_prefix(bundle.codecs.text.normalise(prefix))
-    return _Task(bundle, model, section, tokens, reads, workers, terminology)
+    return _Task(bundle, model, within, tokens, reads, workers, terminology)
+
+
+def searching(bundle: Bundle, section: TokenDecoding | Mbr) -> tuple[Seq2Seq, TokenDecoding | Mbr]:
+    """Return what `search` is to ask: the model in the section's precision, with CTC beside it if need be.
+
+    The section beside it is kept within the positions that the decoder has.
+    """
+    model = _in_precision(bundle, section)
+    longest = min(section.max_length, _longest_target(bundle))
+    if isinstance(section, Greedy | Beam) and section.ctc_weight:
+        model = _with_ctc(model, section.ctc_weight).eval()
+    return model, section.model_copy(update={"max_length": longest})
 
 
 def _with_ctc(model: Seq2Seq, weight: float) -> Seq2Seq:

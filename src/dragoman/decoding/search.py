@@ -35,6 +35,7 @@ from dragoman.decoding.diverse import diverse_continuations, in_turn
 from dragoman.decoding.front import Front
 from dragoman.decoding.rules import coverage_penalty, length_divisor, rules_for
 from dragoman.decoding.sampling import draw, streams, uniforms
+from dragoman.decoding.tracing import Trace
 from dragoman.errors import UserError
 from dragoman.model.contracts import State
 from dragoman.model.seq2seq import Seq2Seq
@@ -59,6 +60,7 @@ def search(
     keys: list[int] | None = None,
     reads: bool = False,
     followed: Followed | None = None,
+    trace: Trace | None = None,
 ) -> list[tuple[Hypothesis, ...]]:
     """Return the hypotheses of each source, best first: finished ones, then those cut at the length limit.
 
@@ -83,16 +85,21 @@ def search(
     model's own sums may round differently in batches of another shape, which can decide between candidates
     that are as good as equal.
 
-    `model` is in eval mode and on the device of `source`. A source without probabilities gets one empty,
-    unfinished hypothesis that scores minus infinity, and does not touch the others. Raises UserError for a
-    coverage penalty where the decoder attends to nothing, and for a prefix as long as `max_length`.
+    `model` is in eval mode and on the device of `source`; `trace` is told what was considered, of one source.
+    A source without probabilities gets one empty, unfinished hypothesis that scores minus infinity, and does
+    not touch the others. Raises UserError for a coverage penalty where the decoder attends to nothing, and
+    for a prefix as long as `max_length`.
     """
     if not len(source.lengths_B):
         return []
+    if trace is not None and len(source.lengths_B) > 1:
+        raise ValueError(f"a trace is of one source, found {len(source.lengths_B)}")
     front = replace(_start(model, source, section, prefixes, keys), followed=followed)
     answers: Answers = [[] for _ in range(len(source.lengths_B) * front.groups)]
     while len(front.sources_N):
-        front = _step(model, front, section, reads, answers)
+        front = _step(model, front, section, reads, answers, trace)
+    if trace is not None:
+        trace.ended = tuple(answers[0])
     groups = front.groups
     return [_best(answers[at : at + groups], section) for at in range(0, len(answers), groups)]
 
@@ -148,7 +155,14 @@ def _start(
     )
 
 
-def _step(model: Seq2Seq, front: Front, section: TokenDecoding, reads: bool, answers: Answers) -> Front:
+def _step(
+    model: Seq2Seq,
+    front: Front,
+    section: TokenDecoding,
+    reads: bool,
+    answers: Answers,
+    trace: Trace | None,
+) -> Front:
     coverage = section.coverage_penalty if isinstance(section, Beam) else 0.0
     rows = len(front.tokens_BT)
     last_B = front.tokens_BT[:, -1] if front.step else np.full(rows, BOS, dtype=np.int64)
@@ -160,6 +174,8 @@ def _step(model: Seq2Seq, front: Front, section: TokenDecoding, reads: bool, ans
     front = _without_broken(front, normaliser_B, answers)
     front.rules.apply(logits_BV, front.tokens_BT)
     choice = _choose(logits_BV, normaliser_B, bounds_BX, front, section)
+    if trace is not None:
+        trace.note(front.tokens_BT, front.totals_NK, logits_BV, normaliser_B, choice)
     beams = front.rows_per_source
     front = _append(front, state, choice, decoded.reads_BTS)
     front = _put_aside(front, section, reads, answers)
