@@ -39,6 +39,7 @@ CHOSEN = {
     "run": ["/runs/x"],
     "folder": ["/data"],
     "cache": [None, "/cache"],
+    "target_vocabulary": [None],
     "held_out_dev": [0.05, 0.1],
     "held_out_test": [0.0, 0.3],
     "joint_vocabulary": [False],
@@ -134,9 +135,8 @@ def road(pick):
     found = Road()
     reads = pick.choice(sorted(CORPORA))
     found.kinds |= dict.fromkeys(("train", "dev", "test"), CORPORA[reads])
-    found.kinds["source"] = {"text": TEXT, "speech": ["speech"]}.get(reads, ["numbers"])
+    found.kinds["source"] = {"text": [*TEXT, "nothing"], "speech": ["speech"]}.get(reads, ["numbers"])
     found.chosen |= {"dev.weight": [1.0], "test.weight": [1.0], "train.merge": [False]}
-    found.never |= {"target_vocabulary"}  # only of text that learns one, and not joint
     match reads:
         case "text":
             found.never |= {"frontend"}
@@ -169,6 +169,9 @@ def road(pick):
 def write_text(pick, found):
     found.kinds |= {"target": TEXT, "metrics": ["bleu", "chrf", "ter", "exact_match", "cer", "wer", "rougeL"]}
     found.never |= {"rollout"}
+    if pick.random() < 0.3:
+        found.kinds["target"] = ["bpe", "characters", "unigram", "words"]  # bytes need not be learnt
+        found.chosen["target_vocabulary"] = ["/runs/y"]
     found.chosen |= pick.choice([ALIKE, DIVERSE]) | DRAWN
     found.always |= {"groups", "diversity", "beam"}
     found.never |= {"phrases"} if found.chosen["groups"] != [1] else set()

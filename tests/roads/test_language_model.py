@@ -5,6 +5,7 @@ import random
 import pytest
 
 import dragoman
+from dragoman.cli import app
 from dragoman.errors import DataError, UserError
 from dragoman.records import Example
 
@@ -125,6 +126,17 @@ def test_what_is_no_language_model_of_the_run_is_refused(folder, gaps, language)
         dragoman.train(recipe, "target.lowercase=true")
     with pytest.raises(DataError, match="nowhere"):
         dragoman.train(recipe, "data.target_vocabulary=nowhere")
+
+
+def test_the_command_line_takes_a_language_model(gaps, language, capfdbinary, tmp_path):
+    given = tmp_path / "given.txt"
+    given.write_text("ab?de\n", "utf-8")
+    options = [str(gaps.folder), str(given), "--device", "cpu"]
+    app(["predict", *options, "--lm", str(language.folder), "--lm-weight", "50"], standalone_mode=False)
+    usual = language.folder.parent.joinpath("lexicon.tsv").read_text().split()
+    assert capfdbinary.readouterr().out.decode().strip() in usual
+    with pytest.raises(UserError, match="--lm-weight goes with --lm RUN"):
+        app(["predict", *options, "--lm-weight", "0.5"], standalone_mode=False)
 
 
 def test_nothing_explains_what_a_language_model_says(language):
