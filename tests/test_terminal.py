@@ -100,9 +100,7 @@ class TestSeries:
 
     @pytest.mark.parametrize("option", [["--json"], ["--prefix", "1"], ["--workers", "2"]])
     def test_options_without_effect_are_refused(self, series_run, later, option):
-        with pytest.raises(
-            UserError, match="--json, --prefix, --workers and --terminology have no effect"
-        ):
+        with pytest.raises(UserError, match="--json, --prefix, --workers and --terminology have no effect"):
             app(["predict", str(series_run), str(later), *option])
 
     def test_without_quantiles_there_are_points(self, series_run, later, capsysbinary):

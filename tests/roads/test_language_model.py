@@ -5,7 +5,7 @@ import random
 import pytest
 
 import dragoman
-from dragoman.cli import app
+from dragoman.cli.program import app
 from dragoman.errors import DataError, UserError
 from dragoman.records import Example
 
