@@ -68,6 +68,16 @@ def test_it_writes_json_and_a_page(explained, text_run, tmp_path):
     assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
 
 
+def test_it_says_which_method_to_trust(explained, text_run, tmp_path):
+    out, _ = explained(text_run, "ab", "--target", "AB", "--trust")
+    assert "Trust " in out and "fresh weights" in out
+    out, _ = explained(text_run, "ab", "--target", "AB", "--json", "--method", "attention", "--trust")
+    assert list(json.loads(out)["trust"]["fresh_weights"]) == ["attention"]
+    with pytest.raises(UserError, match="no method to weigh"):
+        options = ["--target", "AB", "--method", "contrastive", "--step", "1", "--trust"]
+        app(["explain", str(text_run), "ab", *options])
+
+
 def test_it_contrasts_one_step_with_a_foil(explained, text_run):
     options = ("--target", "AB", "--step", 1, "--foil", "B", "--method", "contrastive")
     out, _ = explained(text_run, "ab", "--json", *options)

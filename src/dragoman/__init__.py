@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dragoman.api import Bundle, check, compare, evaluate, load, plan, score, train, train_seeds
+    from dragoman.api import Bundle, check, compare, evaluate, load, score, train, train_seeds
+    from dragoman.data.planned import plan
     from dragoman.doctor.examination import examine
     from dragoman.errors import (
         BundleError,
@@ -60,7 +61,7 @@ _HOMES = {
     "examine": "dragoman.doctor.examination",
     "load": "dragoman.api",
     "load_recipe": "dragoman.recipe.loading",
-    "plan": "dragoman.api",
+    "plan": "dragoman.data.planned",
     "recipe_from": "dragoman.recipe.loading",
     "recipe_schema": "dragoman.recipe.schema",
     "score": "dragoman.api",

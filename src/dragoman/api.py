@@ -10,10 +10,8 @@ from typing import Literal
 from dragoman import bundle as bundles
 from dragoman.bundle import RECIPE, load_bundle, verify_bundle
 from dragoman.data.corpus import read_corpus
-from dragoman.data.facts import measure
-from dragoman.data.lines import plain_name
+from dragoman.data.planned import is_data, plan, recipe_of
 from dragoman.data.rejects import Rejects
-from dragoman.data.roles import WORDS
 from dragoman.data.series_entries import examples_to_come, is_of_series, training_windows, windows_of
 from dragoman.decoding.decode import decode
 from dragoman.decoding.ensemble import ensemble
@@ -22,7 +20,7 @@ from dragoman.decoding.score import Scored
 from dragoman.decoding.score import score as score_targets
 from dragoman.decoding.selftest import selftest
 from dragoman.decoding.terminology import with_terms
-from dragoman.errors import RecipeError, UserError
+from dragoman.errors import UserError
 from dragoman.evaluation.comparison import Comparison, compare_systems
 from dragoman.evaluation.evaluate import Report
 from dragoman.evaluation.evaluate import evaluate as evaluate_examples
@@ -43,9 +41,8 @@ from dragoman.explanation.explanation import explain as explain_answer
 from dragoman.explanation.report.findings import Findings, find
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.decoding import Forecasting
-from dragoman.recipe.loading import load_recipe, override, recipe_from
+from dragoman.recipe.loading import load_recipe, override
 from dragoman.recipe.plan import Plan
-from dragoman.recipe.plan import plan as plan_recipe
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example, Prediction, Value
 from dragoman.training.seeds import Seeds
@@ -121,6 +118,7 @@ class Bundle(bundles.Bundle):
         methods: Sequence[Method] | Group = "usual",
         step: int | None = None,
         foil: str | None = None,
+        trust: bool = False,
     ) -> Explanation:
         """Explain the answer to a source, or `target` in its place; `as_html` and others show what was found.
 
@@ -129,7 +127,7 @@ class Bundle(bundles.Bundle):
         section = override(self.recipe, overrides).decoding if overrides else None
         (example,) = _examples([source])
         return explain_answer(
-            self, example, target=target, methods=methods, section=section, step=step, foil=foil
+            self, example, target=target, methods=methods, section=section, step=step, foil=foil, trust=trust
         )
 
     def forecast(self, files: Sequence[str], *overrides: str, horizon: int | None = None) -> list[Prediction]:
@@ -186,36 +184,6 @@ def _loaded(recipe: Recipe | str | Path | Sequence[str | Path], overrides: Seque
     loaded = recipe_of(planned, files)
     _save(planned, Path(loaded.run))
     return loaded
-
-
-def is_data(files: Sequence[str | Path]) -> bool:
-    """Tell files of data from a recipe and from a run's folder; a recipe is called .yaml or .yml."""
-    path = Path(files[0])
-    is_recipe = path.suffix in (".yaml", ".yml") or (path / "recipe.yaml").is_file()
-    if is_recipe and len(files) > 1:
-        raise RecipeError(
-            [f"{path} is a recipe, so {files[1]} has no place beside it; changes are written key=value"]
-        )
-    return not is_recipe and path.exists()
-
-
-def plan(*files: str | Path, overrides: Sequence[str] = ()) -> Plan:
-    """Look at data and choose a recipe, with the reason for every choice.
-
-    Takes a table of pairs, two parallel files (the source first), a list of recordings, a file of series, or
-    a folder of such; files called dev and test are found beside those called train, or named too. Raises
-    DataError and UserError for data that are not understood.
-    """
-    found = plan_recipe(measure([str(file) for file in files]))
-    return found.changed(overrides) if overrides else found
-
-
-def recipe_of(planned: Plan, files: Sequence[str | Path]) -> Recipe:
-    """Make the recipe of a plan; its run is called after the data."""
-    path = Path(files[0]).absolute()
-    name = path.name if path.is_dir() else plain_name(path).partition(".")[0]
-    name = path.parent.name if name in WORDS else name
-    return recipe_from({"run": str(Path("runs", name or "data")), **planned.mapping})
 
 
 def _save(planned: Plan, run: Path) -> None:

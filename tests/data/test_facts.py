@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import dragoman
-from dragoman.api import plan, recipe_of
 from dragoman.data import pair_facts as pairs_module
 from dragoman.data.facts import measure
+from dragoman.data.planned import plan, recipe_of
 from dragoman.errors import DataError, UserError
 from dragoman.recipe.facts import PairFacts, SeriesFacts, SpeechFacts
 

@@ -14,25 +14,25 @@ KINDS = ["text", "recurrent", "speech", "ctc", "series", "long"]
 _VOID = {"meta", "br", "col"}
 
 
-def explained(kind, made, speech_made, series_made, methods="quick"):
+def explained(kind, made, speech_made, series_made, methods="quick", trust=False):
     """Explain an answer of a fresh model of a kind."""
     beam = {"method": "beam", "beam": 3, "max_length": 5}
     match kind:
         case "text":
             bundle = made(model={"encoder": TRANSFORMER, "decoder": TRANSFORMER}, decoding=beam)
-            return explain(bundle, Example("ein Hund", id="a"), methods=methods)
+            return explain(bundle, Example("ein Hund", id="a"), methods=methods, trust=trust)
         case "recurrent":
             bundle = made(model={"encoder": LSTM, "decoder": LSTM | {"attention": {"kind": "none"}}})
-            return explain(bundle, Example("ein Hund"), methods=methods)
+            return explain(bundle, Example("ein Hund"), methods=methods, trust=trust)
         case "speech":
             bundle, example = speech_made(TRANSFORMER)
-            return explain(bundle, example, methods=methods)
+            return explain(bundle, example, methods=methods, trust=trust)
         case "ctc":
             bundle, example = speech_made(None)
-            return explain(bundle, example, target="one two", methods=methods)
+            return explain(bundle, example, target="one two", methods=methods, trust=trust)
         case "series":
             bundle, example = series_made()
-            return explain(bundle, example, methods=methods)
+            return explain(bundle, example, methods=methods, trust=trust)
         case "long":
             bundle = made(model={"encoder": TRANSFORMER, "decoder": TRANSFORMER})
             text = "die Katze sieht " * 10

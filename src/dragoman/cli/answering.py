@@ -145,6 +145,9 @@ def explain(
     page: Annotated[
         str | None, typer.Option("--html", metavar="FILE", help="Write a page that shows it all.")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Measure which method to trust; takes some seconds.")
+    ] = False,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -163,7 +166,9 @@ def explain(
 
     bundle = load(run, device_of(device))
     example = explained_input(bundle, source, series)
-    found = bundle.explain(example, *changes, target=target, methods=chosen, step=step, foil=foil)
+    found = bundle.explain(
+        example, *changes, target=target, methods=chosen, step=step, foil=foil, trust=trust
+    )
     show_explanation(found, page, as_json)
 
 

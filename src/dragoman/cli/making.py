@@ -41,8 +41,8 @@ def plan(
     names, changes = sorted_words(files)
     if not names:
         raise UserError("nothing to look at: give a file of data, dragoman plan pairs.tsv")
-    from dragoman.api import plan as plan_files
-    from dragoman.api import recipe_of
+    from dragoman.data.planned import plan as plan_files
+    from dragoman.data.planned import recipe_of
 
     planned = plan_files(*names, overrides=changes)
     recipe_of(planned, names)  # what cannot be is refused before it is printed
@@ -75,7 +75,7 @@ def train(
     """
     files, changes = sorted_words(words)
     files = [recipe, *files]
-    from dragoman.api import is_data, plan
+    from dragoman.data.planned import is_data, plan
 
     if seeds is not None:
         print_seeds(files, changes, seeds, split_of(split or "dev"))

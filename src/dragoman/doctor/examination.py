@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dragoman.api import check, is_data, plan, recipe_of
+from dragoman.api import check
 from dragoman.bundle import MANIFEST
+from dragoman.data.planned import is_data, plan, recipe_of
 from dragoman.doctor.data_checks import data_findings
 from dragoman.doctor.environment import environment
 from dragoman.doctor.findings import Finding

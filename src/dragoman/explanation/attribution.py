@@ -5,6 +5,7 @@ Shapes: T target steps, S source steps (places), H heads, R rows: variants of th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -27,6 +28,15 @@ METHODS: tuple[Method, ...] = (
     "occlusion",
     "contrastive",
 )
+NAMES: Mapping[Method, str] = {
+    "attention": "attention",
+    "rollout": "attention rollout",
+    "gradient_input": "gradient × input",
+    "integrated_gradients": "integrated gradients",
+    "occlusion": "occlusion",
+    "contrastive": "contrast",
+}
+"""What people call them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from dragoman.explanation.attribution import METHODS, Attribution, Method, atten
 from dragoman.explanation.beam_tree import BeamTree, beam_tree
 from dragoman.explanation.steps import StepChoice, step_choices
 from dragoman.explanation.subject import Subject, is_alone, subject_of
+from dragoman.explanation.trust import Trust, weigh
 from dragoman.recipe.decoding import Decoding, TokenDecoding
 from dragoman.records import Example, Series, Value
 
@@ -39,7 +40,7 @@ class Explanation:
     what the model's own search considered, which may have found another answer than one that was given
     (`is_given`). A contrast of one target step alone has one row, that of `step`, counted from 0. `left_out`
     says of methods that were not asked for by name why this model or source does not have them, `seconds`
-    how long each part took.
+    how long each part took. `trust` is what speaks for each method, where that was asked for.
     """
 
     subject: Subject
@@ -51,6 +52,7 @@ class Explanation:
     left_out: Mapping[str, str]
     is_given: bool = False
     step: int | None = None
+    trust: Trust | None = None
 
     def steps_of(self, attribution: Attribution) -> tuple[int, ...]:
         """Return the target step of each row."""
@@ -69,13 +71,15 @@ def explain(
     step: int | None = None,
     foil: str | None = None,
     alternatives: int = 5,
+    trust: bool = False,
 ) -> Explanation:
     """Explain an answer: `target`, or what the bundle answers in its own way of decoding or another.
 
     The tree is that of this search, beside a given target too.
     Of a group of methods it takes those that this model and source have. A contrast asks why not the next
     best token at every step, or at one `step` from 1, there perhaps why not `foil`; either asks for a
-    contrast too. Raises UserError for a method, asked for by name, that the model does not have, and for what
+    contrast too. With `trust` methods are weighed, for which the model is asked about some hundred parts of
+    the source. Raises UserError for a method, asked for by name, that the model does not have, and for what
     `subject_of` and `attribute` refuse.
     """
     is_contrast = step is not None or foil is not None
@@ -97,15 +101,12 @@ def explain(
     if any(one.method == "attention" for one in attributions):
         with costs.part("heads"):
             parts = attention_parts(subject)
-    choices: tuple[StepChoice, ...] = ()
-    if not (isinstance(subject.target, Frames) or is_alone(bundle)):
-        with costs.part("alternatives"):
-            choices = step_choices(subject, alternatives)
-    searched = section or bundle.recipe.decoding
-    tree: BeamTree | None = None
-    if isinstance(searched, TokenDecoding):
-        with costs.part("search"):
-            tree = beam_tree(bundle, example, searched)
+    choices = _choices(subject, alternatives, costs)
+    tree = _tree(bundle, example, section or bundle.recipe.decoding, costs)
+    weighed: Trust | None = None
+    if trust:
+        with costs.part("trust"):
+            weighed = weigh(subject, attributions)
     return Explanation(
         subject,
         tuple(attributions),
@@ -116,7 +117,22 @@ def explain(
         costs.left_out,
         target is not None,
         place,
+        weighed,
     )
+
+
+def _choices(subject: Subject, alternatives: int, costs: _Costs) -> tuple[StepChoice, ...]:
+    if isinstance(subject.target, Frames) or is_alone(subject.bundle):
+        return ()
+    with costs.part("alternatives"):
+        return step_choices(subject, alternatives)
+
+
+def _tree(bundle: Bundle, example: Example, searched: Decoding, costs: _Costs) -> BeamTree | None:
+    if not isinstance(searched, TokenDecoding):
+        return None
+    with costs.part("search"):
+        return beam_tree(bundle, example, searched)
 
 
 def _place(subject: Subject, step: int) -> int:

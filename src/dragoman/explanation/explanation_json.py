@@ -12,6 +12,7 @@ from dragoman.data.portable import shown
 from dragoman.explanation.attribution import Attribution
 from dragoman.explanation.beam_tree import BeamTree
 from dragoman.explanation.explanation import Explanation
+from dragoman.explanation.trust import trust_json
 
 FORMAT = 1
 """Version of the keys and of what they mean."""
@@ -57,6 +58,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         "attributions": [_attribution(explanation, one) for one in explanation.attributions],
         "heads": [_attribution(explanation, one) for one in explanation.parts],
         "search": None if explanation.tree is None else _search(explanation.tree),
+        "trust": None if explanation.trust is None else trust_json(explanation.trust),
         "notes": list(subject.notes),
         "left_out": dict(explanation.left_out),
         "seconds": {what: round(spent, 4) for what, spent in explanation.seconds.items()},

@@ -9,6 +9,7 @@ from unicodedata import combining, east_asian_width
 from dragoman.explanation.attribution import Attribution
 from dragoman.explanation.beam_tree import BeamTree
 from dragoman.explanation.explanation import Explanation, strongest, told
+from dragoman.explanation.trust import format_trust
 
 _PLACES, _OTHERS, _LINES = 4, 3, 4
 """What is named of a step's source, of its alternatives, and of the lines that lost."""
@@ -31,6 +32,8 @@ def as_text(explanation: Explanation) -> str:
         parts += ["", *_attribution(explanation, attribution)]
     if explanation.tree is not None:
         parts += ["", *_search(explanation.tree)]
+    if explanation.trust is not None:
+        parts += ["", format_trust(explanation.trust)]
     parts += [f"note: {note}" for note in subject.notes]
     parts += [f"left out: {_one_line(reason)}" for reason in explanation.left_out.values()]
     return "\n".join(parts)

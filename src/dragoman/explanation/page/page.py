@@ -9,7 +9,7 @@ from importlib import resources
 import numpy as np
 
 from dragoman import __version__
-from dragoman.explanation.attribution import Attribution, Method
+from dragoman.explanation.attribution import NAMES, Attribution, Method
 from dragoman.explanation.explanation import Explanation
 from dragoman.explanation.page.choices import choices_section
 from dragoman.explanation.page.drawing import patterns
@@ -29,31 +29,21 @@ from dragoman.explanation.page.series import series_map
 from dragoman.explanation.page.sound import sound_map
 from dragoman.explanation.page.strip import strip
 from dragoman.explanation.page.tree import tree_section
+from dragoman.explanation.page.trust import trust_parts
 from dragoman.explanation.subject import Subject
 
-_NAMES: dict[Method, tuple[str, str]] = {
-    "attention": ("Attention", "What the decoder looked at, in per cent: a row sums to 100."),
+_WORDS: dict[Method, str] = {
+    "attention": "What the decoder looked at, in per cent: a row sums to 100.",
     "rollout": (
-        "Attention rollout",
-        "Attention followed through all layers down to the source, in per cent (Abnar and Zuidema 2020).",
+        "Attention followed through all layers down to the source, in per cent (Abnar and Zuidema 2020)."
     ),
-    "gradient_input": (
-        "Gradient × input",
-        "How much the token's log-probability changes with each source step, to first order.",
-    ),
+    "gradient_input": "How much the token's log-probability changes with each source step, to first order.",
     "integrated_gradients": (
-        "Integrated gradients",
         "Shares of the change in log-probability from an empty source to this one (Sundararajan et al. "
-        "2017). What they miss of it is in the last column.",
+        "2017). What they miss of it is in the last column."
     ),
-    "occlusion": (
-        "Occlusion",
-        "What the token's log-probability loses when a source step is blotted out.",
-    ),
-    "contrastive": (
-        "Contrast",
-        "What speaks for this token and not for another one.",
-    ),
+    "occlusion": "What the token's log-probability loses when a source step is blotted out.",
+    "contrastive": "What speaks for this token and not for another one.",
 }
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """The browser itself refuses whatever would come from elsewhere."""
@@ -91,6 +81,7 @@ def _sections(explanation: Explanation) -> list[Child]:
         _facts(explanation),
         choices_section(explanation),
         _methods(explanation),
+        _trust(explanation),
         _parts(explanation),
         tree_section(explanation.tree),
         _costs(explanation),
@@ -169,7 +160,7 @@ def _methods(explanation: Explanation) -> Html | None:
 
 def _method(explanation: Explanation, attribution: Attribution, place: int) -> Html:
     subject = explanation.subject
-    name, words = _NAMES[attribution.method]
+    name, words = NAMES[attribution.method].capitalize(), _WORDS[attribution.method]
     part = f" ({attribution.part})" if attribution.part not in ("", attribution.method) else ""
     unit = "signed weights" if attribution.is_signed else "weights in per cent"
     caption = f"{name}{part}: {unit} of the source for each step of the answer"
@@ -189,6 +180,17 @@ def _method(explanation: Explanation, attribution: Attribution, place: int) -> H
     }
     title = element("h3", {"id": f"method-{place}-title"}, f"{name}{part}")
     return element("section", attributes, title, element("p", None, words), shown)
+
+
+def _trust(explanation: Explanation) -> Html | None:
+    if explanation.trust is None:
+        return None
+    return element(
+        "section",
+        {"id": "trust", "aria-labelledby": "trust-title"},
+        element("h2", {"id": "trust-title"}, "Which method to trust"),
+        *trust_parts(explanation.trust),
+    )
 
 
 def _parts(explanation: Explanation) -> Html | None:

@@ -9,18 +9,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dragoman.explanation.page.drawing import label, line, picture
-from dragoman.explanation.page.elements import Child, Html, element, number, per_cent, scrolled, signed, table
-from dragoman.explanation.report.charts import (
+from dragoman.explanation.page.charts import (
     HIGH,
     WIDE,
     Axes,
     Drawn,
+    band,
     compact,
     curves,
     figure,
     side_by_side,
 )
+from dragoman.explanation.page.drawing import label, line, picture
+from dragoman.explanation.page.elements import Child, Html, element, number, per_cent, scrolled, signed, table
 from dragoman.explanation.report.findings import Findings, ForecastQuality, Window
 from dragoman.explanation.report.parts import section
 
@@ -111,10 +112,7 @@ def _band(axes: Axes, one: Window, variable: int) -> Html | None:
         return None
     levels = min(one.quantiles), max(one.quantiles)
     lowest, highest = (one.quantiles[level][:, variable].tolist() for level in levels)
-    steps = range(1, len(lowest) + 1)
-    ahead = [f"{axes.x(x):.1f} {axes.y(y):.1f}" for x, y in zip(steps, highest, strict=True)]
-    back = [f"{axes.x(x):.1f} {axes.y(y):.1f}" for x, y in zip(steps, lowest, strict=True)][::-1]
-    return element("path", {"class": "band", "d": f"M{'L'.join(ahead + back)}z"})
+    return band(axes, range(1, len(lowest) + 1), lowest, highest)
 
 
 def _steps(ahead: Sequence[int], point: Sequence[float], truth: Sequence[float]) -> list[list[Child]]:

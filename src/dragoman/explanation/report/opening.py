@@ -9,8 +9,8 @@ from dragoman.evaluation.evaluate import perplexity
 from dragoman.evaluation.metrics import Score
 from dragoman.evaluation.overlap import format_overlap
 from dragoman.evaluation.text_quality import TextQuality, times
+from dragoman.explanation.page.charts import compact, interval_mark
 from dragoman.explanation.page.elements import Child, Html, element, number, per_cent, scrolled, table
-from dragoman.explanation.report.charts import compact, interval_mark
 from dragoman.explanation.report.findings import Findings
 from dragoman.explanation.report.parts import cards, interval, listed, section
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dragoman.evaluation.data_facts import Coverage, TrainingFacts, unit_of
 from dragoman.evaluation.overlap import NotKnown
+from dragoman.explanation.page.charts import Drawn, compact, curves, histogram, side_by_side
 from dragoman.explanation.page.elements import Child, Html, element, number, per_cent, said, scrolled, table
-from dragoman.explanation.report.charts import Drawn, compact, curves, histogram, side_by_side
 from dragoman.explanation.report.findings import Findings
 from dragoman.explanation.report.opening import SPLITS
 from dragoman.explanation.report.parts import pairs, paragraph, section

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from dragoman.evaluation.by_group import GroupScores
 from dragoman.evaluation.metrics import Score
+from dragoman.explanation.page.charts import interval_mark
 from dragoman.explanation.page.elements import Child, Html, element, joined, number, scrolled, table
-from dragoman.explanation.report.charts import interval_mark
 
 
 def section(name: str, title: str, *children: Child) -> Html:

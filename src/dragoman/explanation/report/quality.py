@@ -11,6 +11,7 @@ from dragoman.evaluation.suspects import REPEATED_NGRAM, Suspect
 from dragoman.evaluation.text_quality import TextQuality, times
 from dragoman.evaluation.word_frequency import FrequencyBucket
 from dragoman.evaluation.word_matches import Confusion
+from dragoman.explanation.page.charts import Axes, figure, histogram, side_by_side
 from dragoman.explanation.page.drawing import line, picture
 from dragoman.explanation.page.elements import (
     Child,
@@ -23,7 +24,6 @@ from dragoman.explanation.page.elements import (
     scrolled,
     table,
 )
-from dragoman.explanation.report.charts import Axes, figure, histogram, side_by_side
 from dragoman.explanation.report.findings import Findings
 from dragoman.explanation.report.parts import groups_table, paragraph, section, share_bar
 from dragoman.records import text_of

@@ -5,9 +5,9 @@ Shapes: P places of a source.
 
 from __future__ import annotations
 
+from dragoman.explanation.page.charts import WIDE, compact
 from dragoman.explanation.page.drawing import label, picture, ticks
 from dragoman.explanation.page.elements import Child, Html, element, joined, number, per_cent, said, visible
-from dragoman.explanation.report.charts import WIDE, compact
 from dragoman.explanation.report.findings import Findings
 from dragoman.explanation.report.parts import paragraph, section
 from dragoman.explanation.report.shown_examples import Rank, ShownExample

@@ -1,4 +1,4 @@
-"""Charts of a report: small enough to be read on a phone, each with its numbers as a table below.
+"""Charts: small enough to be read on a phone, each with its numbers as a table below.
 
 Shapes: H horizon, V variables.
 """
@@ -126,6 +126,13 @@ def curves(
     legend = _legend([(one.name, one.class_name) for one in lines]) if len(lines) > 1 else None
     chart = joined([picture(WIDE, HIGH, f"{title}, by {x_name}: {words}", *parts), legend])
     return figure(title, chart, _points(title, lines, x_name), note)
+
+
+def band(axes: Axes, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> Html:
+    """Shade what lies between two lines."""
+    there = [f"{axes.x(x):.1f} {axes.y(y):.1f}" for x, y in zip(xs, highs, strict=True)]
+    back = [f"{axes.x(x):.1f} {axes.y(y):.1f}" for x, y in zip(xs, lows, strict=True)][::-1]
+    return element("path", {"class": "band", "d": f"M{'L'.join(there + back)}z"})
 
 
 def _mark_name(x: float, y: float, name: str) -> Html:
