@@ -39,6 +39,7 @@ from dragoman.explanation.attribution import Method
 from dragoman.explanation.explanation import Explanation, Group
 from dragoman.explanation.explanation import explain as explain_answer
 from dragoman.explanation.report.findings import Findings, find
+from dragoman.explanation.report.weighing import EXAMPLES
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.decoding import Forecasting
 from dragoman.recipe.loading import load_recipe, override
@@ -318,16 +319,23 @@ def report(
     *overrides: str,
     split: Literal["test", "dev"] = "test",
     device: Device = "auto",
+    workers: int = 1,
+    trust: int = EXAMPLES,
+    methods: Sequence[Method] | Group = "quick",
 ) -> Findings:
     """Look at a run from all sides: data, training, scores, where it is good, how sure, what looks made up.
 
     Answers that `evaluate` wrote into the run's folder are taken where they are still those of the model.
+    On `trust` examples it is measured which of the `methods` of explanation to trust; 0 measures nothing.
+    `workers`: see `Bundle.predict`.
     """
     bundle = load(folder, device)
     examples = read_examples(bundle.recipe, overrides, None, split)
     recipe = override(bundle.recipe, overrides)
     training = training_windows(recipe) if is_of_series(recipe) else ()
-    return find(bundle, recipe, examples, split, training=training)
+    return find(
+        bundle, recipe, examples, split, training=training, workers=workers, trust=trust, methods=methods
+    )
 
 
 def score(

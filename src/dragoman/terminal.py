@@ -18,6 +18,7 @@ from dragoman.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from dragoman.api import Bundle
+    from dragoman.explanation.explanation import Group
     from dragoman.recipe.data import Parallel, Table
     from dragoman.records import Example, Prediction, Value
 
@@ -40,6 +41,20 @@ def split_of(name: str) -> Any:
     if name not in ("test", "dev"):
         raise UserError(f"--split: expected test or dev, found {name!r}")
     return name
+
+
+def methods_of(names: Sequence[str], default: Group) -> Any:
+    """Check names of methods of explanation, or the name of a group."""
+    from dragoman.explanation.attribution import METHODS
+    from dragoman.explanation.explanation import GROUPS
+
+    if len(names) == 1 and names[0] in GROUPS:
+        return names[0]
+    wrong = [name for name in names if name not in METHODS]
+    if wrong:
+        known = f"{', '.join(METHODS)}, or {', '.join(GROUPS)} alone"
+        raise UserError(f"--method: expected {known}; found {wrong[0]!r}")
+    return list(names) or default
 
 
 def device_of(name: str) -> Any:

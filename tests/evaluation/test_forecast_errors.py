@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dragoman.evaluation.forecast_errors import (
+    best_windows,
     errors_by_series,
     errors_by_step,
     errors_of,
@@ -59,3 +60,17 @@ def test_the_worst_windows_share_no_step():
     given[:, 0, 0] = [1, 5, 6, 4, 0, 3]
     assert worst_windows(given, ["a"] * 6, 2) == [2, 5]
     assert worst_windows(given, ["a", "b", "a", "b", "a", "b"], 3) == [2, 1, 5]
+
+
+def test_the_best_windows_share_no_step_and_are_not_those_that_are_shown_already():
+    given = np.zeros((6, 3, 1))
+    given[:, 0, 0] = [1, 5, 6, 4, 0, 3]
+    assert best_windows(given, ["a"] * 6, 3) == [4, 0]
+    assert best_windows(given, ["a"] * 6, 2, besides=[4]) == [0, 5]
+
+
+def test_windows_of_which_nothing_came_are_neither_good_nor_bad():
+    given = np.ones((4, 1, 1))
+    given[1] = NAN
+    assert worst_windows(given, ["a"] * 4) == [0, 2, 3]
+    assert best_windows(given, ["a"] * 4, 4) == [0, 2, 3]

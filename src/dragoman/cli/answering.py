@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +13,7 @@ from dragoman.cli.options import (
     Device,
     LanguageModel,
     LanguageModelWeight,
+    Methods,
     Others,
     Pairs,
     RunFolder,
@@ -30,6 +30,7 @@ from dragoman.terminal import (
     device_of,
     inputs_of,
     lm_options,
+    methods_of,
     print_forecasts,
     print_json,
     print_line,
@@ -135,10 +136,7 @@ def explain(
     target: Annotated[
         str | None, typer.Option("--target", help="Explain this answer, not the model's own.")
     ] = None,
-    methods: Annotated[
-        list[str] | None,
-        typer.Option("--method", help="attention, occlusion, ..., or usual, quick, all; repeatable."),
-    ] = None,
+    methods: Methods = None,
     step: Annotated[int | None, typer.Option("--step", min=1, help="Contrast this token alone.")] = None,
     foil: Annotated[str | None, typer.Option("--foil", help="Why not this, at --step?")] = None,
     series: Annotated[str | None, typer.Option("--series", help="Which series of a file.")] = None,
@@ -161,7 +159,7 @@ def explain(
     files, changes = sorted_words(words)
     if files:
         raise RecipeError([f"override {word!r}: expected key=value" for word in files])
-    chosen = methods_of(methods or [], is_page=page is not None)
+    chosen = methods_of(methods or [], "usual" if page is None else "quick")
     from dragoman.api import load
 
     bundle = load(run, device_of(device))
@@ -253,20 +251,6 @@ def explained_input(bundle: Bundle, text: str, series: str | None) -> Example:
         names = ", ".join(one.id for one in found[:5]) + (", ..." if len(found) > 5 else "")
         raise UserError(f"{text}: name one of its {len(found):,} series with --series: {names}")
     return chosen[0]
-
-
-def methods_of(names: Sequence[str], is_page: bool) -> Any:
-    """Check names of methods, or the name of a group; a page shows by default all that do not take long."""
-    from dragoman.explanation.attribution import METHODS
-    from dragoman.explanation.explanation import GROUPS
-
-    if len(names) == 1 and names[0] in GROUPS:
-        return names[0]
-    wrong = [name for name in names if name not in METHODS]
-    if wrong:
-        known = f"{', '.join(METHODS)}, or {', '.join(GROUPS)} alone"
-        raise UserError(f"--method: expected {known}; found {wrong[0]!r}")
-    return list(names) or ("quick" if is_page else "usual")
 
 
 def show_explanation(explanation: Explanation, page: str | None, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from dragoman.cli.options import (
     LanguageModel,
     LanguageModelWeight,
     LooksForOverlap,
+    Methods,
     Others,
     PictureCount,
     PictureFormat,
@@ -30,6 +31,7 @@ from dragoman.terminal import (
     data_of,
     device_of,
     lm_options,
+    methods_of,
     one_file,
     print_json,
     print_line,
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from dragoman.api import Bundle
     from dragoman.api import Device as Place
     from dragoman.evaluation.evaluate import Report
+    from dragoman.explanation.attribution import Method
+    from dragoman.explanation.explanation import Group
     from dragoman.recipe.data import Parallel, Table
 
 
@@ -134,6 +138,12 @@ def report(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
     split: Annotated[str, typer.Option("--split", help="Which set of the recipe: test or dev.")] = "test",
     out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="RUN/report.html if none.")] = None,
+    trust: Annotated[
+        int | None,
+        typer.Option("--trust", min=0, help="Examples to measure methods of explanation on; 8 by default."),
+    ] = None,
+    methods: Methods = None,
+    workers: Workers = 1,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -142,8 +152,13 @@ def report(
         dragoman report runs/x --out report.html
 
     Answers that evaluate wrote are taken where they are still those of the model. --json prints the numbers.
+    --method names what --trust measures: all but integrated gradients, which take long, by default.
     """
-    print_report(run, sorted_words(overrides), split_of(split), out, device_of(device), as_json=as_json)
+    if trust == 0 and methods:
+        raise UserError("--method has no effect with --trust 0, which measures no method")
+    words, chosen = sorted_words(overrides), methods_of(methods or [], "quick")
+    place, named = device_of(device), split_of(split)
+    print_report(run, words, named, out, place, workers, trust, chosen, as_json=as_json)
 
 
 def systems_of(files: list[str]) -> tuple[list[str], list[str]]:
@@ -182,6 +197,9 @@ def print_report(
     split: Literal["test", "dev"],
     out: str | None,
     device: Place,
+    workers: int,
+    trust: int | None,
+    methods: Sequence[Method] | Group,
     *,
     as_json: bool,
 ) -> None:
@@ -192,8 +210,10 @@ def print_report(
     from dragoman.api import report
     from dragoman.explanation.report.page import as_html
     from dragoman.explanation.report.report_json import as_json as numbers_of
+    from dragoman.explanation.report.weighing import EXAMPLES
 
-    found = report(run, *changes, split=split, device=device)
+    count = EXAMPLES if trust is None else trust
+    found = report(run, *changes, split=split, device=device, workers=workers, trust=count, methods=methods)
     path = Path(out) if out is not None else Path(run) / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(as_html(found), encoding="utf-8", newline="\n")

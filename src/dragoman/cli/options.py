@@ -49,3 +49,7 @@ PictureCount = Annotated[
 LooksForOverlap = Annotated[
     bool, typer.Option("--overlap/--no-overlap", help="Look whether the examples were trained on.")
 ]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", help="attention, occlusion, ..., or usual, quick, all; repeatable."),
+]

@@ -74,17 +74,38 @@ def level_coverage(outcomes: Outcomes) -> tuple[LevelCoverage, ...]:
     )
 
 
+def errors_by_window(errors_NHV: Numbers) -> Numbers:
+    """Return the mean absolute error of each window (N,); NaN where nothing came."""
+    return _mean(np.abs(errors_NHV), (1, 2))
+
+
 def worst_windows(errors_NHV: Numbers, series: Sequence[str], count: int = 4) -> list[int]:
     """Return the windows with the largest mean errors, the worst first, and no two that share a step."""
-    error_N = np.nan_to_num(_mean(np.abs(errors_NHV), (1, 2)))
-    horizon = errors_NHV.shape[1]
+    order = np.argsort(-errors_by_window(errors_NHV), kind="stable")
+    return _apart(errors_NHV, series, order.tolist(), count)
+
+
+def best_windows(
+    errors_NHV: Numbers, series: Sequence[str], count: int = 2, besides: Sequence[int] = ()
+) -> list[int]:
+    """Return the windows with the smallest mean errors, the best first, and no two that share a step.
+
+    Those named `besides` are not among them.
+    """
+    order = np.argsort(errors_by_window(errors_NHV), kind="stable")
+    return _apart(errors_NHV, series, [number for number in order.tolist() if number not in besides], count)
+
+
+def _apart(errors_NHV: Numbers, series: Sequence[str], order: Sequence[int], count: int) -> list[int]:
+    """Take the first windows of an order that share no step, of those where anything came."""
+    horizon, is_known = errors_NHV.shape[1], np.isfinite(errors_by_window(errors_NHV))
     chosen: list[int] = []
-    for number in np.argsort(-error_N, kind="stable").tolist():
-        apart = (abs(number - other) >= horizon or series[number] != series[other] for other in chosen)
-        if all(apart):
-            chosen.append(number)
+    for number in order:
         if len(chosen) == count:
             break
+        apart = (abs(number - other) >= horizon or series[number] != series[other] for other in chosen)
+        if is_known[number] and all(apart):
+            chosen.append(number)
     return chosen
 
 

@@ -141,6 +141,11 @@ def ranked(trust: Trust) -> list[Faithfulness]:
     return sorted(trust.curves.methods, key=lambda one: -_known(one.deletion + one.insertion))
 
 
+def trusted(trust: Trust) -> Method | None:
+    """Return the best method of those that beat chance and tell of what was learnt; None where none does."""
+    return next((one.method for one in ranked(trust) if _is_good(trust, one)), None)
+
+
 def verdict(trust: Trust) -> str:
     """Say which method to trust, which are as good as far as examples tell, and which not to trust.
 
@@ -148,20 +153,17 @@ def verdict(trust: Trust) -> str:
     Trusted is what says something else of fresh weights too.
     """
     found = ranked(trust)
-    blind = [one for one in found if trust.fresh[one.method] > _SAME]
-    sure = [one for one in found if _beats_chance(trust, one)]
-    good = [one for one in sure if one not in blind]
+    good = [one for one in found if _is_good(trust, one)]
     what = "this answer" if trust.examples == 1 else "this model"
     parts = [_best(good[0], what, trust.curves.unit) if good else f"Trust no method with {what}."]
     equal = [one.method for one in good[1:] if _are_equal(trust, good[0].method, one.method)]
     if equal:
         verb = "is" if len(equal) == 1 else "are"
         parts.append(f"As far as {trust.examples} examples tell, {_listed(equal)} {verb} as good.")
+    blind = [one.method for one in found if _is_blind(trust, one)]
     if blind:
-        parts.append(
-            f"Much the same of a model that has learnt nothing: {_listed([one.method for one in blind])}."
-        )
-    useless = [one.method for one in found if one not in sure]
+        parts.append(f"Much the same of a model that has learnt nothing: {_listed(blind)}.")
+    useless = [one.method for one in found if not _beats_chance(trust, one)]
     if useless:
         parts.append(f"Not surely better than random orders: {_listed(useless)}.")
     return " ".join(parts)
@@ -203,6 +205,15 @@ def trust_json(trust: Trust) -> dict[str, Any]:
 
 def _known(value: float) -> float:
     return value if math.isfinite(value) else -math.inf
+
+
+def _is_good(trust: Trust, one: Faithfulness) -> bool:
+    return _beats_chance(trust, one) and not _is_blind(trust, one)
+
+
+def _is_blind(trust: Trust, one: Faithfulness) -> bool:
+    """Say whether a method tells of fresh weights what it tells of those that were learnt."""
+    return trust.fresh[one.method] > _SAME
 
 
 def _beats_chance(trust: Trust, one: Faithfulness) -> bool:

@@ -2,17 +2,23 @@
 
 import json
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from dragoman.cli.judging import print_report
+from dragoman.cli.program import app
 from dragoman.errors import UserError
 from dragoman.evaluation.data_facts import TrainingFacts
+from dragoman.evaluation.overlap import NotKnown
 from dragoman.explanation.report.page import as_html
 from dragoman.explanation.report.report_json import as_json
+from dragoman.explanation.report.weighing import weigh_run
+from dragoman.explanation.trust import trusted, verdict
 
 KINDS = ["text", "speech", "series"]
-ALWAYS = {"brief", "scores", "data", "recipe"}
+ALWAYS = {"brief", "scores", "trust", "data", "recipe"}
 OF_TEXT = {"quality", "confidence", "suspects", "examples"}
 SECTIONS = {
     "text": ALWAYS | OF_TEXT | {"training"},
@@ -127,17 +133,68 @@ def test_forecasts_have_steps_series_and_quantiles(findings, page):
     assert [one.level for one in found.coverage] == [0.1, 0.9]
     assert 1 <= len(found.worst) <= 4
     assert max(one.error for one in found.worst) == found.worst[0].error
+    for one in (*found.worst, *found.best):
+        assert len(one.places) == len(one.weights_P) == len(one.context.values)
+        assert one.weights_P.max() == pytest.approx(1)
+    assert not {(one.name, one.error) for one in found.best} & {(one.name, one.error) for one in found.worst}
     assert any(
         "band" in attributes.get("class", "") for attributes in page(as_html(findings("series"))).all("path")
     )
 
 
 def test_the_verb_writes_the_page_and_prints_the_numbers(text_run, tmp_path, capsysbinary):
-    print_report(str(text_run), ([], []), "dev", str(tmp_path / "new" / "page.html"), "cpu", as_json=True)
+    page = str(tmp_path / "new" / "page.html")
+    print_report(str(text_run), ([], []), "dev", page, "cpu", 1, 2, ["attention", "occlusion"], as_json=True)
     assert (tmp_path / "new" / "page.html").read_text("utf-8").startswith("<!DOCTYPE html>")
-    assert json.loads(capsysbinary.readouterr().out)["split"] == "dev"
+    written = json.loads(capsysbinary.readouterr().out)
+    assert written["split"] == "dev"
+    assert written["trust"]["examples"] == 2
+    assert written["trust"]["agreement"]["methods"] == ["attention", "occlusion"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_methods_are_weighed_on_some_examples(findings, kind, page):
+    found = findings(kind)
+    trust = found.trust
+    assert trust.examples == 2
+    assert "occlusion" in trust.methods and "integrated_gradients" not in trust.methods
+    html = as_html(found)
+    assert verdict(trust).split(":")[0] in "".join(page(html).texts)
+    assert as_json(found)["trust"]["verdict"] == verdict(trust)
+    assert found.shown_by == (trusted(trust) or "occlusion")
+
+
+def test_it_takes_no_longer_than_it_may(findings):
+    """One answer is looked at even so; fresh weights and orders are then those of that answer."""
+    found = findings("text")
+    hurried = weigh_run(found.bundle, found.report.predictions, 5, ["occlusion"], seconds=0.0)
+    assert hurried.examples == 1
+    alone = weigh_run(found.bundle, found.report.predictions[:1], 5, ["occlusion"])
+    np.testing.assert_array_equal(hurried.gains_EM, alone.gains_EM)
+    assert hurried.fresh == alone.fresh
+
+
+def test_what_cannot_be_weighed_is_passed_over_or_said(findings, page):
+    found = findings("text")
+    bundle, some = found.bundle, found.report.predictions[:3]
+    refused = [replace(one, example=replace(one.example, source="")) for one in some]
+    assert weigh_run(bundle, [refused[0], *some[1:]], 3, ["attention"]).examples == 2
+    nothing = weigh_run(bundle, refused, 3)
+    assert isinstance(nothing, NotKnown) and nothing.reason.startswith("an empty source gets")
+    told = replace(found, trust=nothing)
+    assert any("Nobody knows: an empty source" in text for text in page(as_html(told)).texts)
+    assert as_json(told)["trust"] == {"not_known": nothing.reason}
+    silent = replace(found, trust=None)
+    assert "trust" not in as_json(silent) and "Which explanations" not in as_html(silent)
+    with pytest.raises(UserError, match="attends to nothing|no self-attention|rollout"):
+        weigh_run(bundle, some, 3, ["rollout"])
+
+
+def test_a_method_without_examples_has_no_effect(text_run):
+    with pytest.raises(UserError, match="--method has no effect with --trust 0"):
+        app(["report", str(text_run), "--trust", "0", "--method", "attention"])
 
 
 def test_files_are_not_what_a_report_takes(text_run):
     with pytest.raises(UserError, match="report: expected key=value after the run, found a.tsv"):
-        print_report(str(text_run), (["a.tsv"], []), "dev", None, "cpu", as_json=False)
+        print_report(str(text_run), (["a.tsv"], []), "dev", None, "cpu", 1, None, "quick", as_json=False)

@@ -1,7 +1,4 @@
-"""All that a report of a run says, found out: data, training, speed, quality.
-
-Shapes: H horizon, V variables, P places of a source.
-"""
+"""All that a report of a run says, found out: data, training, speed, quality, explanations."""
 
 from __future__ import annotations
 
@@ -9,10 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
 from dragoman.bundle import Bundle
-from dragoman.data.number_codec import NumbersCodec, series_of
+from dragoman.data.number_codec import NumbersCodec
 from dragoman.data.prepare import stream_training
 from dragoman.data.series_entries import is_of_series
 from dragoman.errors import DataError, MissingExtra
@@ -25,49 +20,21 @@ from dragoman.evaluation.data_facts import (
     training_facts,
 )
 from dragoman.evaluation.evaluate import Report, evaluate
-from dragoman.evaluation.forecast_errors import (
-    LevelCoverage,
-    SeriesError,
-    errors_by_series,
-    errors_by_step,
-    errors_of,
-    level_coverage,
-    worst_windows,
-)
-from dragoman.evaluation.forecasting import Numbers
-from dragoman.evaluation.forecasts import outcomes_of
 from dragoman.evaluation.kept import answers_agree, read_kept
 from dragoman.evaluation.overlap import NotKnown, find_overlap
 from dragoman.evaluation.speed import Speed, measured, spread
 from dragoman.evaluation.text_quality import TextQuality, text_quality
 from dragoman.evaluation.training_log import TrainingLog, read_training_log
+from dragoman.explanation.attribution import Method
+from dragoman.explanation.explanation import Group
+from dragoman.explanation.report.forecast_quality import ForecastQuality, forecast_quality
 from dragoman.explanation.report.shown_examples import ShownExample, shown_examples
+from dragoman.explanation.report.weighing import EXAMPLES, weigh_run
+from dragoman.explanation.trust import Trust, trusted
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example, Series, Value
 
 Split = Literal["test", "dev"]
-
-
-@dataclass(frozen=True, eq=False)
-class Window:
-    """A window of a series, where it begins, its forecast, what came, and quantiles by their level (H, V)."""
-
-    context: Series
-    name: str
-    point: Numbers
-    truth: Numbers
-    quantiles: Mapping[float, Numbers]
-    error: float
-
-
-@dataclass(frozen=True, eq=False)
-class ForecastQuality:
-    """Errors in deviations of the training values: by step (H,), by series, and the worst windows."""
-
-    by_step: Numbers
-    by_series: tuple[SeriesError, ...]
-    coverage: tuple[LevelCoverage, ...]
-    worst: tuple[Window, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +43,8 @@ class Findings:
 
     `is_kept` says that answers are those that `evaluate` wrote, of which a part was asked for again.
     `training` is None for series, whose windows are not counted anew. Lengths are those of what is scored.
+    `trust` in methods of explanation is None where it was not asked for; examples are explained by
+    `shown_by`.
     """
 
     bundle: Bundle
@@ -95,6 +64,8 @@ class Findings:
     text: TextQuality | None
     numbers: ForecastQuality | None
     examples: tuple[ShownExample, ...]
+    trust: Trust | NotKnown | None
+    shown_by: Method
 
 
 def find(
@@ -105,14 +76,19 @@ def find(
     *,
     training: Iterable[tuple[Series, Series]] = (),
     shown: int = 4,
+    trust: int = EXAMPLES,
+    methods: Sequence[Method] | Group = "quick",
+    workers: int = 1,
 ) -> Findings:
     """Look at a run from all sides; `recipe` is the bundle's own, perhaps with changes.
 
     Answers that `evaluate` wrote are taken where they are of these examples, decoded in this way, and a part
     of them comes out the same now. `training` windows of series are for baselines; `shown` examples are
-    explained of the best, the worst and those between. Raises what `evaluate` raises.
+    explained of the best, the worst and those between, by the method that `trust` examples speak for, or by
+    occlusion. `workers`: see `evaluate`. Raises what `evaluate` raises, and UserError for one of `methods`
+    that the model does not have.
     """
-    speed, report, is_kept = _report(bundle, recipe, examples, split, training)
+    speed, report, is_kept = _report(bundle, recipe, examples, split, training, workers)
     folder = bundle.folder
     trained = _training(recipe, bundle)
     report = replace(report, overlap=find_overlap(recipe, examples))
@@ -121,6 +97,8 @@ def find(
     targets = [value for one in examples for value in one.targets[:1]]
     source_codec, target_codec = bundle.codecs.source, bundle.codecs.target
     is_numeric = isinstance(target_codec, NumbersCodec)
+    weighed = weigh_run(bundle, report.predictions, trust, methods) if trust else None
+    shown_by = (trusted(weighed) if isinstance(weighed, Trust) else None) or "occlusion"
     text = None if is_numeric else text_quality(bundle, report, known.target_words if known else None)
     return Findings(
         bundle,
@@ -138,8 +116,10 @@ def find(
         coverage(source_codec, _texts(sources), known.source_words if known else None),
         coverage(target_codec, _texts(targets), known.target_words if known else None),
         text,
-        _forecast_quality(bundle, report) if is_numeric else None,
-        () if text is None else shown_examples(bundle, report, text, shown),
+        forecast_quality(bundle, report, shown_by) if is_numeric else None,
+        () if text is None else shown_examples(bundle, report, text, shown, shown_by),
+        weighed,
+        shown_by,
     )
 
 
@@ -153,6 +133,7 @@ def _report(
     examples: Sequence[Example],
     split: Split,
     training: Iterable[tuple[Series, Series]],
+    workers: int,
 ) -> tuple[Speed, Report, bool]:
     """Measure speed on some examples, and take what was written where these come out as written."""
     some = spread(examples)
@@ -163,7 +144,10 @@ def _report(
         )
         if kept is not None and answers_agree(answers, [kept.predictions[number] for number in some]):
             return speed, kept, True
-    return speed, evaluate(bundle, examples, recipe.decoding, recipe.evaluation, training=training), False
+    report = evaluate(
+        bundle, examples, recipe.decoding, recipe.evaluation, workers=workers, training=training
+    )
+    return speed, report, False
 
 
 def _training(recipe: Recipe, bundle: Bundle) -> TrainingFacts | NotKnown | None:
@@ -173,31 +157,3 @@ def _training(recipe: Recipe, bundle: Bundle) -> TrainingFacts | NotKnown | None
         return training_facts(stream_training(recipe), bundle.codecs)
     except (DataError, MissingExtra) as fault:
         return NotKnown(str(fault).splitlines()[0])
-
-
-def _forecast_quality(bundle: Bundle, report: Report) -> ForecastQuality:
-    outcomes = outcomes_of(bundle, report.predictions, report.references)
-    errors_NHV = errors_of(outcomes)
-    sources = [one.example.source for one in report.predictions]
-    is_numeric = isinstance(bundle.codecs.source, NumbersCodec)
-    contexts = [series_of(source) for source in sources] if is_numeric else []
-    names = [one.id for one in contexts] or [""] * len(sources)
-    variables = series_of(report.references[0][0]).names
-    windows = []
-    for number in worst_windows(errors_NHV, names) if contexts else []:
-        windows.append(
-            Window(
-                contexts[number],
-                report.predictions[number].example.id or names[number],
-                outcomes.points[number],
-                outcomes.truth[number],
-                {level: values[number] for level, values in outcomes.quantiles.items()},
-                float(np.nanmean(np.abs(errors_NHV[number]))),
-            )
-        )
-    return ForecastQuality(
-        errors_by_step(errors_NHV),
-        errors_by_series(errors_NHV, names, variables),
-        level_coverage(outcomes),
-        tuple(windows),
-    )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dragoman.explanation.attribution import NAMES, Method
 from dragoman.explanation.page.charts import (
     HIGH,
     WIDE,
@@ -20,12 +21,15 @@ from dragoman.explanation.page.charts import (
     figure,
     side_by_side,
 )
-from dragoman.explanation.page.drawing import label, line, picture
+from dragoman.explanation.page.drawing import label, line, picture, shading
 from dragoman.explanation.page.elements import Child, Html, element, number, per_cent, scrolled, signed, table
-from dragoman.explanation.report.findings import Findings, ForecastQuality, Window
+from dragoman.explanation.report.findings import Findings
+from dragoman.explanation.report.forecast_quality import ForecastQuality, Window
 from dragoman.explanation.report.parts import section
 
 _MOST_SERIES = 30
+_COUNTING = 7.0
+"""How high shades are that say what of a context counts."""
 _TABLE_STEPS = 24
 
 
@@ -44,9 +48,10 @@ def forecasts(found: Findings) -> Html | None:
         parts.append(_by_series(given))
     if given.coverage:
         parts.append(_coverage(given))
-    if given.worst:
-        parts.append(element("h3", None, "The worst windows"))
-        parts.append(side_by_side(*(_window(one) for one in given.worst)))
+    for name, windows in (("The worst windows", given.worst), ("The best windows", given.best)):
+        if windows:
+            parts.append(element("h3", None, name))
+            parts.append(side_by_side(*(_window(one, found.shown_by) for one in windows)))
     return section("forecasts", "Where forecasts go wrong", *parts)
 
 
@@ -74,8 +79,8 @@ def _coverage(given: ForecastQuality) -> Html:
     return scrolled(caption, table(caption, ["quantile", "below it", "off by"], rows))
 
 
-def _window(one: Window) -> Html:
-    """Draw the end of a context, what came, and the forecast of its worst variable."""
+def _window(one: Window, method: Method) -> Html:
+    """Draw the end of a context, what counts of it, what came, and the forecast of its worst variable."""
     errors_V = np.nanmean(np.abs(one.point - one.truth), axis=0)
     variable = int(np.nanargmax(errors_V))
     point, truth = one.point[:, variable], one.truth[:, variable]
@@ -96,14 +101,40 @@ def _window(one: Window) -> Html:
     for xs, ys, class_name in ((before, past, "line"), (ahead, truth, "line"), (ahead, point, "line ahead")):
         parts.append(line([axes.x(x) for x in xs], [axes.y(y) for y in ys.tolist()], class_name))
     parts.append(label(axes.x(0.5) + 4, axes.y(low) - 6, "forecast", "axis"))
+    parts.append(_counting(one, axes, len(past)))
     names = one.context.names
     named = f", {names[variable]}" if len(names) > variable and len(names) > 1 else ""
     title = f"{one.name}{named}"
-    words = f"{title}: error {number(one.error, 3)}"
+    told = _told(one, len(past), method)
+    words = f"{title}: error {number(one.error, 3)}.{told}"
     rows = _steps(ahead, point.tolist(), truth.tolist())
     numbers = table(title, ["step", "forecast", "came"], rows)
-    note = f"Error {number(one.error, 3)}; what came is whole, the forecast dashed."
+    note = f"Error {number(one.error, 3)}; what came is whole, the forecast dashed.{told}"
     return figure(title, picture(WIDE, HIGH, words, *parts), numbers, note)
+
+
+def _counting(one: Window, axes: Axes, drawn: int) -> Html | None:
+    """Shade below the context how much each place of it counts, as far as it is drawn."""
+    if not one.places or not drawn:
+        return None
+    steps = len(one.context.values)
+    first = steps - drawn
+    seen = [number for number, place in enumerate(one.places) if place.end > first]
+    lefts = [axes.x(max(one.places[number].begin, first) - steps + 0.5) for number in seen]
+    rights = [axes.x(one.places[number].end - steps + 0.5) for number in seen]
+    return shading(one.weights_P[None, seen], lefts, rights, [axes.y(axes.y_from) - _COUNTING], _COUNTING)
+
+
+def _told(one: Window, drawn: int, method: Method) -> str:
+    """Say what of the context counts most, and how much counts that lies before what is drawn."""
+    if not one.weights_P.any():
+        return ""
+    first = len(one.context.values) - drawn
+    is_early_P = np.array([place.end <= first for place in one.places])
+    early = float(one.weights_P[is_early_P].sum() / one.weights_P.sum())
+    most = one.places[int(one.weights_P.argmax())].label
+    earlier = f"; {per_cent(early)} of it is earlier than what is drawn" if early else ""
+    return f" Shades: what counts ({NAMES[method]}), most at {most}{earlier}."
 
 
 def _band(axes: Axes, one: Window, variable: int) -> Html | None:

@@ -14,6 +14,7 @@ from dragoman.explanation.report.opening import SPLITS, brief, header, scores
 from dragoman.explanation.report.origins import data, recipe, training
 from dragoman.explanation.report.quality import confidence, quality, suspects
 from dragoman.explanation.report.shown import examples
+from dragoman.explanation.report.trusting import trusting
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """The browser itself refuses whatever would come from elsewhere, and all scripts."""
@@ -24,6 +25,7 @@ _CONTENTS = {
     "confidence": "Confidence",
     "suspects": "Suspects",
     "examples": "Examples",
+    "trust": "Explanations",
     "data": "Data",
     "training": "Training",
     "recipe": "Recipe",
@@ -41,6 +43,7 @@ def as_html(found: Findings) -> str:
         "confidence": confidence(found),
         "suspects": suspects(found),
         "examples": examples(found),
+        "trust": trusting(found),
         "data": data(found),
         "training": training(found),
         "recipe": recipe(found),

@@ -11,9 +11,12 @@ import numpy as np
 from dragoman.evaluation.by_group import GroupScores
 from dragoman.evaluation.data_facts import TrainingFacts
 from dragoman.evaluation.evaluate import summary
+from dragoman.evaluation.overlap import NotKnown
 from dragoman.evaluation.text_quality import TextQuality
 from dragoman.evaluation.word_frequency import FrequencyBucket
-from dragoman.explanation.report.findings import Findings, ForecastQuality
+from dragoman.explanation.report.findings import Findings
+from dragoman.explanation.report.forecast_quality import ForecastQuality, Window
+from dragoman.explanation.trust import Trust, trust_json
 
 
 def as_json(found: Findings) -> dict[str, Any]:
@@ -33,6 +36,11 @@ def as_json(found: Findings) -> dict[str, Any]:
         content["text"] = _text(found.text)
     if found.numbers is not None:
         content["forecasts"] = _forecasts(found.numbers)
+    match found.trust:
+        case Trust():
+            content["trust"] = trust_json(found.trust)
+        case NotKnown():
+            content["trust"] = {"not_known": found.trust.reason}
     cleaned: dict[str, Any] = _clean(content)
     return cleaned
 
@@ -86,8 +94,13 @@ def _forecasts(given: ForecastQuality) -> dict[str, Any]:
         "error_by_step": given.by_step.tolist(),
         "error_by_series": [asdict(one) for one in given.by_series],
         "coverage": [asdict(one) for one in given.coverage],
-        "worst_windows": [{"id": one.name, "error": one.error} for one in given.worst],
+        "worst_windows": [_window(one) for one in given.worst],
+        "best_windows": [_window(one) for one in given.best],
     }
+
+
+def _window(one: Window) -> dict[str, Any]:
+    return {"id": one.name, "error": one.error}
 
 
 def _clean(value: Any) -> Any:

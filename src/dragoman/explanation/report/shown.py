@@ -5,6 +5,7 @@ Shapes: P places of a source.
 
 from __future__ import annotations
 
+from dragoman.explanation.attribution import NAMES, Method
 from dragoman.explanation.page.charts import WIDE, compact
 from dragoman.explanation.page.drawing import label, picture, ticks
 from dragoman.explanation.page.elements import Child, Html, element, joined, number, per_cent, said, visible
@@ -23,7 +24,7 @@ def examples(found: Findings) -> Html | None:
     if found.text is None or not found.examples:
         return None
     places = [one.places[0] for one in found.examples if one.places]
-    parts: list[Child] = [paragraph(_note(places[0].kind == "text"))] if places else []
+    parts: list[Child] = [paragraph(_note(places[0].kind == "text", found.shown_by))] if places else []
     grade = found.text.telling.label
     for rank, name in _NAMES.items():
         ours = [one for one in found.examples if one.rank == rank]
@@ -33,10 +34,10 @@ def examples(found: Findings) -> Html | None:
     return section("examples", "Examples", *parts)
 
 
-def _note(is_text: bool) -> str:
+def _note(is_text: bool, method: Method) -> str:
     how = "Shades, the strongest underlined," if is_text else "Bars"
     return (
-        f"{how} say how much each part of a source counts for its answer (gradient × input). "
+        f"{how} say how much each part of a source counts for its answer ({NAMES[method]}). "
         "dragoman explain says more of a single answer."
     )
 

@@ -18,7 +18,7 @@ from dragoman.errors import DataError, UserError
 from dragoman.evaluation.evaluate import Report
 from dragoman.evaluation.forecasting import Numbers
 from dragoman.evaluation.text_quality import TextQuality
-from dragoman.explanation.attribution import attribute
+from dragoman.explanation.attribution import Method, attribute
 from dragoman.explanation.subject import Place, Subject, subject_of
 from dragoman.records import Prediction, text_of
 
@@ -29,8 +29,8 @@ Rank = Literal["worst", "middling", "best"]
 class ShownExample:
     """An example by its number from 0, its answer and references, its grade, and how sure its tokens are.
 
-    `weights_P` say how much each of `places` of the source counts for the whole answer, the largest being 1:
-    gradient × input, without signs. Both are empty where the answer cannot be explained.
+    `weights_P` say how much each of `places` of the source counts for the whole answer, the largest being 1,
+    without signs. Both are empty where the answer cannot be explained.
     """
 
     rank: Rank
@@ -46,9 +46,9 @@ class ShownExample:
 
 
 def shown_examples(
-    bundle: Bundle, report: Report, quality: TextQuality, count: int
+    bundle: Bundle, report: Report, quality: TextQuality, count: int, method: Method
 ) -> tuple[ShownExample, ...]:
-    """Choose examples by their grades and explain their answers; none is shown twice.
+    """Choose examples by their grades and explain their answers by a method; none is shown twice.
 
     Those between are spread over all whose grade is another. Of the best and worst the longest answers come
     first, which say more than short ones.
@@ -66,7 +66,9 @@ def shown_examples(
     middling = [rest[(2 * step + 1) * len(rest) // (2 * steps)] for step in range(steps)]
     ranked: list[tuple[Rank, list[int]]] = [("worst", worst), ("middling", middling), ("best", best)]
     return tuple(
-        _shown(bundle, report, quality, rank, number) for rank, numbers in ranked for number in numbers
+        _shown(bundle, report, quality, rank, number, method)
+        for rank, numbers in ranked
+        for number in numbers
     )
 
 
@@ -78,7 +80,9 @@ def _answer(report: Report, number: int) -> str:
     return text_of(report.predictions[number].values[0])
 
 
-def _shown(bundle: Bundle, report: Report, quality: TextQuality, rank: Rank, number: int) -> ShownExample:
+def _shown(
+    bundle: Bundle, report: Report, quality: TextQuality, rank: Rank, number: int, method: Method
+) -> ShownExample:
     prediction = report.predictions[number]
     log_probs = prediction.hypotheses[0].log_probs
     return ShownExample(
@@ -90,17 +94,21 @@ def _shown(bundle: Bundle, report: Report, quality: TextQuality, rank: Rank, num
         tuple(map(text_of, report.references[number])),
         quality.scores[number],
         math.exp(sum(log_probs) / len(log_probs)) if log_probs else None,
-        *_explained(bundle, prediction),
+        *what_counts(bundle, prediction, method),
     )
 
 
-def _explained(bundle: Bundle, prediction: Prediction) -> tuple[tuple[Place, ...], Numbers]:
-    answer = text_of(prediction.values[0])
-    if not answer:
+def what_counts(bundle: Bundle, prediction: Prediction, method: Method) -> tuple[tuple[Place, ...], Numbers]:
+    """Return how much each place of a source counts for the whole answer (P,), the largest being 1.
+
+    Both are empty where the answer cannot be explained.
+    """
+    answer = prediction.values[0]
+    if answer == "":
         return (), np.zeros(0)
     try:
         subject = subject_of(bundle, prediction.example, answer)
-        weights_TP = attribute(subject, "gradient_input").weights_TS
+        weights_TP = attribute(subject, method).weights_TS
     except (DataError, UserError):
         return (), np.zeros(0)
     places, weights_P = _whole_words(subject, np.abs(weights_TP).sum(axis=0))
