@@ -129,7 +129,7 @@ def test_keys_are_those_of_the_documentation(found):
     page = (Path(__file__).parents[2] / "docs" / "explanations.md").read_text("utf-8")
     assert set(written) == {
         *("format", "model", "source", "answer", "choices", "attributions", "heads", "search", "notes"),
-        *("left_out", "seconds"),
+        *("left_out", "seconds", "trust"),
     }
     assert written["format"] == FORMAT
     for row in _objects(written):
@@ -147,6 +147,14 @@ def _objects(content, name=""):
         for key, one in content.items():
             if key not in ("left_out", "seconds"):
                 yield from _objects(one)
+
+
+def test_keys_of_what_was_weighed_are_those_of_the_documentation(made):
+    found = explain(made(), Example("ein Hund"), target="DIE", methods=["occlusion"], trust=True)
+    page = (Path(__file__).parents[2] / "docs" / "explanations.md").read_text("utf-8")
+    for row in _objects(as_json(found)["trust"]):
+        for key in set(row) - {"occlusion"}:
+            assert f"`{key}`" in page, f"docs/explanations.md does not say what {key} is"
 
 
 def test_json_is_strict_and_holds_all_weights(found):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from dragoman.data.frames import Frames
 from dragoman.data.text import TextCodec
 from dragoman.errors import UserError
-from dragoman.explanation.steps import log_probs_of
+from dragoman.explanation.steps import log_probs_of, others_of
 from dragoman.explanation.subject import END_LABEL, Subject
 from dragoman.records import EOS, UNKNOWN
 
@@ -40,9 +38,7 @@ def foils_of(subject: Subject, step: int | None, foil: str | None) -> list[Foil]
     for place in range(steps) if step is None else [step]:
         token = subject.target[place]
         if foil is None:
-            others_V = log_probs_TV[place].clone()
-            others_V[token] = -torch.inf
-            other = int(others_V.argmax())
+            other = int(others_of(log_probs_TV[place], token).argmax())
         else:
             other = _token_of(codec, foil)
         if other == token:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dragoman.data.frames import Frames
+from dragoman.decoding.rules import NEVER_WRITTEN
 from dragoman.errors import UserError
 from dragoman.explanation.explained import asking, inputs_of, log_prob_steps
 from dragoman.explanation.subject import END_LABEL, Subject, is_alone
@@ -24,7 +25,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class StepChoice:
-    """A target token, its natural log-probability, its rank from 1 in the vocabulary, and the best others."""
+    """A target token, its natural log-probability, its rank from 1 of what can be written, best others."""
 
     piece: str
     log_prob: float
@@ -35,8 +36,9 @@ class StepChoice:
 def step_choices(subject: Subject, alternatives: int = 5) -> tuple[StepChoice, ...]:
     """Return for each token of the answer how probable it was, and the best of what it was chosen from.
 
-    Given the true tokens before it (teacher forcing). Equal probabilities share a rank. Raises UserError for
-    answers that are not written token by token.
+    Given the true tokens before it (teacher forcing). Equal probabilities share a rank. What no search ever
+    writes, such as padding, is no alternative and has no rank. Raises UserError for answers that are not
+    written token by token.
     """
     if isinstance(subject.target, Frames) or is_alone(subject.bundle):
         kind = "numbers" if isinstance(subject.target, Frames) else "CTC without a decoder"
@@ -51,15 +53,22 @@ def step_choices(subject: Subject, alternatives: int = 5) -> tuple[StepChoice, .
     choices = []
     for piece, token, log_probs_V in zip(subject.pieces, subject.target, log_probs_TV, strict=True):
         own = log_probs_V[token]
-        values, tokens = log_probs_V.topk(min(alternatives + 1, len(log_probs_V)))
+        others_V = others_of(log_probs_V, token)
+        values, tokens = others_V.topk(min(alternatives, int(others_V.isfinite().sum())))
         others = [
             Alternative(END_LABEL if other == EOS else codec.pieces([other])[0], value)
             for other, value in zip(tokens.tolist(), values.tolist(), strict=True)
-            if other != token
         ]
-        rank = int((log_probs_V > own).sum()) + 1
-        choices.append(StepChoice(piece, float(own), rank, tuple(others[:alternatives])))
+        rank = int((others_V > own).sum()) + 1
+        choices.append(StepChoice(piece, float(own), rank, tuple(others)))
     return tuple(choices)
+
+
+def others_of(log_probs_V: Tensor, token: int) -> Tensor:
+    """Return log-probabilities of what might have been written instead of a token (V); -inf for the rest."""
+    others_V = log_probs_V.clone()
+    others_V[[token, *NEVER_WRITTEN]] = -torch.inf
+    return others_V
 
 
 def log_probs_of(subject: Subject) -> Tensor:

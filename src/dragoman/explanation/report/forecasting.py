@@ -28,8 +28,8 @@ from dragoman.explanation.report.forecast_quality import ForecastQuality, Window
 from dragoman.explanation.report.parts import section
 
 _MOST_SERIES = 30
-_COUNTING = 7.0
-"""How high shades are that say what of a context counts."""
+_COUNTING, _ROOM = 7.0, 0.08
+"""How high shades of what counts are, and the share of a chart that is kept free for them."""
 _TABLE_STEPS = 24
 
 
@@ -94,6 +94,7 @@ def _window(one: Window, method: Method) -> Html:
     ahead = list(range(1, horizon + 1))
     everything = np.concatenate([past, point, truth, *(band[:, variable] for band in one.quantiles.values())])
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
+    low -= _ROOM * (high - low) if one.places else 0.0
     axes = Axes(before[0] if before else 1, horizon, low, high)
     parts: list[Child] = [axes.drawn("step")]
     parts.append(_band(axes, one, variable))

@@ -30,7 +30,7 @@ def weigh_run(
     methods: Sequence[Method] | Group = "quick",
     seconds: float = _SECONDS,
 ) -> Trust | NotKnown:
-    """Weigh methods on `count` answers, spread over all of them, or on as many as the seconds allow.
+    """Weigh methods on `count` answers, spread over all of them, or on as many as some seconds allow.
 
     Of a group of methods those are weighed that the first answer has; each answer has fresh weights of its
     own. What cannot be explained is passed over. UserError for a method, asked for by name, that the model
@@ -40,11 +40,13 @@ def weigh_run(
     found: list[Trust] = []
     chosen: tuple[Method, ...] = ()
     reason = "there is no answer to explain"
-    for number in spread([one.example for one in predictions], count):
+    numbers = spread([one.example for one in predictions], count)
+    for place in sorted(range(len(numbers)), key=_turned):
         if found and time.perf_counter() - begin > seconds:
             break
+        prediction = predictions[numbers[place]]
         try:
-            subject = subject_of(bundle, predictions[number].example, predictions[number].values[0])
+            subject = subject_of(bundle, prediction.example, prediction.values[0])
         except (DataError, UserError) as fault:
             reason = str(fault).splitlines()[0]
             continue
@@ -55,6 +57,11 @@ def weigh_run(
             attributions = [attribute(subject, method) for method in chosen]
         found.append(weigh(subject, attributions, points=_POINTS, orders=_ORDERS, seeds=[len(found)]))
     return mean_of(found) if found else NotKnown(reason)
+
+
+def _turned(place: int) -> str:
+    """Return binary digits from the last on: in their order the first few places are spread, too."""
+    return f"{place:064b}"[::-1]
 
 
 def _first(subject: Subject, methods: Sequence[Method] | Group) -> list[Attribution]:
