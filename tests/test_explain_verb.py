@@ -8,6 +8,7 @@ import pytest
 import dragoman
 from dragoman.cli.program import app
 from dragoman.errors import RecipeError, UserError
+from dragoman.recipe.data import Table
 
 GRU = {"kind": "gru", "width": 8}
 
@@ -128,6 +129,18 @@ def test_of_a_series_the_last_window_is_explained(explained, series_run, tmp_pat
         app(["explain", str(series_run), str(path)])
     with pytest.raises(UserError, match="name one of its 2 series"):
         app(["explain", str(series_run), str(path), "--series", "c"])
+
+
+def test_words_are_aligned_from_python(text_run):
+    bundle = dragoman.load(text_run)
+    from_pairs = list(bundle.align([("ab", "AB"), ("ba", "BA")], method="occlusion"))
+    assert [one.source_words for one in from_pairs] == [("ab",), ("ba",)]
+    assert [one.links for one in from_pairs] == [((0, 0),), ((0, 0),)]
+    table = Table(file=str(text_run.parent / "pairs.tsv"))
+    from_data = list(dragoman.align(text_run, table, method="occlusion"))
+    assert len(from_data) == 5
+    for one, other in zip(from_pairs, from_data, strict=False):
+        np.testing.assert_allclose(one.weights_JI, other.weights_JI)
 
 
 def test_from_python(text_run):

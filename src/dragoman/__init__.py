@@ -9,7 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dragoman.api import Bundle, check, compare, evaluate, load, score, train, train_seeds
+    from dragoman.api import (
+        Bundle,
+        align,
+        check,
+        compare,
+        evaluate,
+        load,
+        report,
+        score,
+        train,
+        train_seeds,
+    )
     from dragoman.data.planned import plan
     from dragoman.doctor.examination import examine
     from dragoman.errors import (
@@ -55,6 +66,7 @@ _HOMES = {
     "Seeds": "dragoman.training.seeds",
     "Seq2Seq": "dragoman.model.seq2seq",
     "UserError": "dragoman.errors",
+    "align": "dragoman.api",
     "check": "dragoman.api",
     "compare": "dragoman.api",
     "evaluate": "dragoman.api",
@@ -64,6 +76,7 @@ _HOMES = {
     "plan": "dragoman.data.planned",
     "recipe_from": "dragoman.recipe.loading",
     "recipe_schema": "dragoman.recipe.schema",
+    "report": "dragoman.api",
     "score": "dragoman.api",
     "train": "dragoman.api",
     "train_seeds": "dragoman.api",
@@ -89,6 +102,7 @@ __all__ = [
     "Seeds",
     "Seq2Seq",
     "UserError",
+    "align",
     "check",
     "compare",
     "evaluate",
@@ -98,6 +112,7 @@ __all__ = [
     "plan",
     "recipe_from",
     "recipe_schema",
+    "report",
     "score",
     "train",
     "train_seeds",

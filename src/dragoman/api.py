@@ -35,6 +35,7 @@ from dragoman.evaluation.systems import (
     system_of,
     unanswered,
 )
+from dragoman.explanation.alignment import Alignment, alignments
 from dragoman.explanation.attribution import Method
 from dragoman.explanation.explanation import Explanation, Group
 from dragoman.explanation.explanation import explain as explain_answer
@@ -98,10 +99,19 @@ class Bundle(bundles.Bundle):
 
     def score(self, pairs: Iterable[tuple[str, str] | Example]) -> Iterator[Scored]:
         """Yield the log-probability (nats) of given targets, whole and a token, in order."""
-        given = (
-            p if isinstance(p, Example) else Example(p[0], (p[1],), str(n)) for n, p in enumerate(pairs, 1)
-        )
-        return score_targets(self, given)
+        return score_targets(self, _pairs(pairs))
+
+    def align(
+        self,
+        pairs: Iterable[tuple[str, str] | Example],
+        method: Method = "attention",
+        threshold: float | None = None,
+    ) -> Iterator[Alignment]:
+        """Yield which words of each source and target belong together, in order.
+
+        See `explanation.alignment.alignments`.
+        """
+        return alignments(self, _pairs(pairs), method, threshold)
 
     def evaluate(self, examples: Sequence[Example], *overrides: str, workers: int = 1) -> Report:
         """Decode examples and score the answers with the metrics of the recipe, each with its interval.
@@ -349,6 +359,18 @@ def score(
     return loaded.score(read_corpus(data, Path.cwd(), Rejects(strict=True)))
 
 
+def align(
+    folder: str | Path,
+    data: Parallel | Table,
+    device: Device = "auto",
+    *,
+    method: Method = "attention",
+    threshold: float | None = None,
+) -> Iterator[Alignment]:
+    """Yield which words of each pair of some data belong together, in order; see `Bundle.align`."""
+    return load(folder, device).align(read_corpus(data, Path.cwd(), Rejects(strict=True)), method, threshold)
+
+
 def check(folder: str | Path) -> list[str]:
     """Verify every hash of a bundle and re-run its stored sample; return one complaint for each fault."""
     complaints = verify_bundle(folder)
@@ -358,6 +380,12 @@ def check(folder: str | Path) -> list[str]:
 def _with_verbs(loaded: bundles.Bundle) -> Bundle:
     """Give a bundle its methods."""
     return Bundle(loaded.recipe, loaded.codecs, loaded.model, loaded.folder)
+
+
+def _pairs(pairs: Iterable[tuple[str, str] | Example]) -> Iterator[Example]:
+    """Number pairs of texts from 1; examples pass as they are."""
+    for number, pair in enumerate(pairs, 1):
+        yield pair if isinstance(pair, Example) else Example(pair[0], (pair[1],), str(number))
 
 
 def _examples(sources: Iterable[Given]) -> Iterator[Example]:

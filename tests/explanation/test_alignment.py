@@ -5,10 +5,11 @@ import pytest
 
 from dragoman.errors import UserError
 from dragoman.explanation import alignment
-from dragoman.explanation.alignment import align
+from dragoman.explanation.alignment import align, alignments
 from dragoman.explanation.attribution import Attribution
 from dragoman.records import Example
 
+TRANSFORMER = {"kind": "transformer", "width": 8, "layers": 1, "heads": 2}
 PAIR = Example("ein Hund sieht", ("DIE  KATZE",))
 
 
@@ -55,12 +56,30 @@ def test_a_threshold_links_words_that_have_a_share_of_each_other(told):
 
 @pytest.mark.parametrize("method", ["attention", "gradient_input", "occlusion"])
 def test_models_of_any_kind_say_the_same_each_time(made, method):
-    transformer = {"kind": "transformer", "width": 8, "layers": 1, "heads": 2}
-    bundle = made(model={"encoder": transformer, "decoder": {"kind": "gru", "width": 8}})
+    bundle = made(model={"encoder": TRANSFORMER, "decoder": {"kind": "gru", "width": 8}})
     one, again = (align(bundle, PAIR, method) for _ in range(2))
     assert one.links == again.links and len(one.links) == 2
     assert {target for _, target in one.links} == {0, 1}
     np.testing.assert_allclose(one.weights_JI.sum(1), 1)
+
+
+@pytest.mark.parametrize("decoder", [TRANSFORMER, {"kind": "gru", "width": 8}])
+def test_many_pairs_are_aligned_as_each_alone(made, decoder):
+    """Sources and targets of all lengths, more than are read at once."""
+    bundle = made(model={"encoder": TRANSFORMER, "decoder": decoder})
+    words = ["ein", "Hund", "sieht", "die", "Katze"]
+    pairs = [
+        Example(" ".join(words[: 1 + n % 5]), (" ".join(words[n % 3 : 4]).upper(),), str(n))
+        for n in range(67)
+    ]
+    together = list(alignments(bundle, iter(pairs), threshold=0.3))
+    assert len(together) == len(pairs)
+    for pair, one in list(zip(pairs, together, strict=True))[::9]:
+        alone = align(bundle, pair, threshold=0.3)
+        assert (one.source_words, one.target_words) == (alone.source_words, alone.target_words)
+        np.testing.assert_allclose(one.weights_JI, alone.weights_JI, rtol=1e-9)
+        assert one.links == alone.links
+    assert not list(alignments(bundle, []))
 
 
 def test_what_cannot_be_aligned_says_so(made, speech_made):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -209,7 +210,7 @@ def print_alignments(
     from dragoman.data.pharaoh import written
     from dragoman.data.rejects import Rejects
     from dragoman.evaluation.alignment import alignment_error_rate, read_links
-    from dragoman.explanation.alignment import align
+    from dragoman.explanation.alignment import alignments
     from dragoman.explanation.attribution import METHODS
 
     if data is None:
@@ -218,9 +219,9 @@ def print_alignments(
     if chosen is None:
         raise UserError(f"--method: expected one of {', '.join(METHODS)}, found {method!r}")
     annotated = None if gold is None else read_links(Path(gold))
-    bundle, found = load(run, device), []
-    for example in read_corpus(data, Path.cwd(), Rejects(strict=True)):
-        one = align(bundle, example, chosen, threshold)
+    read, given = tee(read_corpus(data, Path.cwd(), Rejects(strict=True)))
+    found = []
+    for example, one in zip(read, alignments(load(run, device), given, chosen, threshold), strict=True):
         found.append(one.links)
         if as_json:
             words = {"source_words": one.source_words, "target_words": one.target_words}

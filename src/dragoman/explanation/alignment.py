@@ -5,8 +5,9 @@ Shapes: T target steps, S source steps (places); I source words, J target words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,14 @@ from dragoman.data.text import TextCodec
 from dragoman.data.word_places import word_spans, words_of_tokens
 from dragoman.errors import UserError
 from dragoman.explanation.attribution import Method, attribute
-from dragoman.explanation.subject import is_alone, subject_of
+from dragoman.explanation.reads import means_of
+from dragoman.explanation.subject import Subject, is_alone, subject_of
 from dragoman.records import Example, text_of
 
 Reals = NDArray[np.float64]
+
+_AT_ONCE = 64
+"""Pairs whose attention is read at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +45,37 @@ class Alignment:
 def align(
     bundle: Bundle, example: Example, method: Method = "attention", threshold: float | None = None
 ) -> Alignment:
-    """Align the words of a text with those of its target.
+    """Align the words of a text with those of its target; see `alignments`."""
+    return next(alignments(bundle, [example], method, threshold))
+
+
+def alignments(
+    bundle: Bundle,
+    examples: Iterable[Example],
+    method: Method = "attention",
+    threshold: float | None = None,
+) -> Iterator[Alignment]:
+    """Yield the alignments of the words of texts with those of their targets, in order.
 
     Each target word is linked to the source word that counts most for it, of equal ones the first. With a
     `threshold` two words are linked where each has at least that share of the other: of what counts for the
-    target word, and of all that the source word counts for. UserError for what is no text, for other than
-    one target, and for a method that the model does not have.
+    target word, and of all that the source word counts for. Attention is read of many pairs at once.
+    UserError for what is no text, for other than one target, and for a method that the model does not have.
     """
+    codecs = _text_codecs(bundle, threshold)
+    waiting = iter(examples)
+    while pairs := list(islice(waiting, _AT_ONCE)):
+        subjects = [_subject(bundle, example) for example in pairs]
+        if method == "attention":
+            weights = means_of(subjects)
+        else:
+            weights = [attribute(subject, method).weights_TS for subject in subjects]
+        for example, weights_TS in zip(pairs, weights, strict=True):
+            yield _aligned(codecs, example, weights_TS, threshold)
+
+
+def _text_codecs(bundle: Bundle, threshold: float | None) -> tuple[TextCodec, TextCodec]:
+    """Return the codecs of a model whose words can be aligned."""
     if threshold is not None and not 0 < threshold <= 1:
         raise UserError(f"align: expected a threshold above 0 and up to 1, found {threshold}")
     source_codec, target_codec = bundle.codecs.source, bundle.codecs.target
@@ -60,13 +89,23 @@ def align(
             "align: this model has no decoder (`model.decoder.kind: none`), so its answers are explained as "
             "a whole and not word by word; a model with a decoder would do"
         )
+    return source_codec, target_codec
+
+
+def _subject(bundle: Bundle, example: Example) -> Subject:
     if len(example.targets) != 1:
         raise UserError(f"align: expected one target of each source, found {len(example.targets)}")
+    return subject_of(bundle, example, text_of(example.targets[0]))
+
+
+def _aligned(
+    codecs: tuple[TextCodec, TextCodec], example: Example, weights_TS: Reals, threshold: float | None
+) -> Alignment:
+    source_codec, target_codec = codecs
     source, target = text_of(example.source), text_of(example.targets[0])
-    found = attribute(subject_of(bundle, example, target), method)
     source_words, target_words = _words(source), _words(target)
     weights_JI = _by_word(
-        found.weights_TS,
+        weights_TS,
         (words_of_tokens(target_codec, target), len(target_words)),
         (words_of_tokens(source_codec, source), len(source_words)),
     )

@@ -5,7 +5,7 @@ Shapes: T target steps, S source steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,19 @@ def matrix(given: Named) -> Html:
         element("tbody", None, *rows),
     )
     return scrolled(caption, body)
+
+
+def above_weights(given: Named, drawing: Html, summary: Html) -> Html:
+    """Put a drawing of weights and a table of what counts above all of them, which are folded away."""
+    full = matrix(replace(given, caption=f"{given.caption}, all weights"))
+    is_table = given.attribution.weights_TS.size <= MOST_CELLS
+    return element(
+        "div",
+        None,
+        scrolled(given.caption, drawing),
+        summary,
+        element("details", None, element("summary", None, "All weights"), full) if is_table else None,
+    )
 
 
 def _row(given: Named, shares_TS: Reals, row: int) -> Html:

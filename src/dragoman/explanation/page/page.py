@@ -12,6 +12,7 @@ from dragoman import __version__
 from dragoman.explanation.attribution import NAMES, Attribution, Method
 from dragoman.explanation.explanation import Explanation
 from dragoman.explanation.page.choices import choices_section
+from dragoman.explanation.page.document import document
 from dragoman.explanation.page.drawing import patterns
 from dragoman.explanation.page.elements import (
     Child,
@@ -45,8 +46,6 @@ _WORDS: dict[Method, str] = {
     "occlusion": "What the token's log-probability loses when a source step is blotted out.",
     "contrastive": "What speaks for this token and not for another one.",
 }
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""The browser itself refuses whatever would come from elsewhere."""
 _MOST_PART_WEIGHTS = 120_000
 """Weights of layers and heads that the page carries so that they can be looked at large."""
 
@@ -55,25 +54,8 @@ def as_html(explanation: Explanation) -> str:
     """Return the page; it reads the same without its script, which adds pointing, keys and switching."""
     subject = explanation.subject
     title = f"Why “{_clipped(_written(subject))}”?"
-    head = element(
-        "head",
-        None,
-        element("meta", {"charset": "utf-8"}),
-        element("meta", {"http-equiv": "Content-Security-Policy", "content": _POLICY}),
-        element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
-        element("meta", {"name": "color-scheme", "content": "light dark"}),
-        element("meta", {"name": "generator", "content": f"dragoman {__version__}"}),
-        element("title", None, title),
-        element("style", None, raw(_own("page.css"))),
-    )
-    body = element(
-        "body",
-        None,
-        patterns(),
-        element("main", None, *_sections(explanation)),
-        element("script", None, raw(_own("page.js"))),
-    )
-    return f"<!DOCTYPE html>\n{element('html', {'lang': 'en'}, head, body).source}\n"
+    main = element("main", None, *_sections(explanation))
+    return document(title, _own("page.css"), patterns(), main, script=_own("page.js"))
 
 
 def _sections(explanation: Explanation) -> list[Child]:

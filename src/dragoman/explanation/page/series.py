@@ -5,8 +5,6 @@ Shapes: S source steps, T target steps, V variables.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +12,7 @@ from dragoman.data.number_codec import series_of
 from dragoman.explanation.explanation import strongest
 from dragoman.explanation.page.drawing import label, line, picture, shading
 from dragoman.explanation.page.elements import Child, Html, element, number, said, scrolled, signed, table
-from dragoman.explanation.page.matrix import MOST_CELLS, Named, matrix, scaled
+from dragoman.explanation.page.matrix import Named, above_weights, scaled
 from dragoman.explanation.subject import Subject
 from dragoman.records import Series
 
@@ -29,16 +27,7 @@ _PLACES, _DATES = 3, 5
 
 def series_map(given: Named, subject: Subject) -> Html:
     """Return the drawing, a table of the dates that count, and the weights, folded away."""
-    caption = given.caption
-    full = matrix(replace(given, caption=f"{caption}, all weights"))
-    is_table = given.attribution.weights_TS.size <= MOST_CELLS
-    return element(
-        "div",
-        None,
-        scrolled(caption, _drawing(given, subject)),
-        _dates(given, subject),
-        element("details", None, element("summary", None, "All weights"), full) if is_table else None,
-    )
+    return above_weights(given, _drawing(given, subject), _dates(given, subject))
 
 
 def _drawing(given: Named, subject: Subject) -> Html:

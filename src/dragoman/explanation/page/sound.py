@@ -5,8 +5,6 @@ Shapes: S source steps, T target steps, F frames, B bands.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +25,7 @@ from dragoman.explanation.page.elements import (
     table,
     visible,
 )
-from dragoman.explanation.page.matrix import MOST_CELLS, Named, matrix, scaled
+from dragoman.explanation.page.matrix import Named, above_weights, scaled
 from dragoman.explanation.subject import Place, Subject
 
 Reals = NDArray[np.float64]
@@ -41,16 +39,7 @@ _DARK, _LIGHT = 98, 40
 
 def sound_map(given: Named, subject: Subject) -> Html:
     """Return the drawing, a table of where each token was heard, and the weights, folded away."""
-    caption = given.caption
-    full = matrix(replace(given, caption=f"{caption}, all weights"))
-    is_table = given.attribution.weights_TS.size <= MOST_CELLS
-    return element(
-        "div",
-        None,
-        scrolled(caption, _drawing(given, subject)),
-        _moments(given, subject),
-        element("details", None, element("summary", None, "All weights"), full) if is_table else None,
-    )
+    return above_weights(given, _drawing(given, subject), _moments(given, subject))
 
 
 def _drawing(given: Named, subject: Subject) -> Html:

@@ -6,8 +6,9 @@ from importlib import resources
 
 from dragoman import __version__
 from dragoman.explanation import page as pages
+from dragoman.explanation.page.document import document
 from dragoman.explanation.page.drawing import patterns
-from dragoman.explanation.page.elements import Html, element, raw
+from dragoman.explanation.page.elements import Html, element
 from dragoman.explanation.report.findings import Findings
 from dragoman.explanation.report.forecasting import forecasts
 from dragoman.explanation.report.opening import SPLITS, brief, header, scores
@@ -16,8 +17,6 @@ from dragoman.explanation.report.quality import confidence, quality, suspects
 from dragoman.explanation.report.shown import examples
 from dragoman.explanation.report.trusting import trusting
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""The browser itself refuses whatever would come from elsewhere, and all scripts."""
 _CONTENTS = {
     "scores": "Scores",
     "quality": "Quality",
@@ -48,17 +47,6 @@ def as_html(found: Findings) -> str:
         "training": training(found),
         "recipe": recipe(found),
     }
-    head = element(
-        "head",
-        None,
-        element("meta", {"charset": "utf-8"}),
-        element("meta", {"http-equiv": "Content-Security-Policy", "content": _POLICY}),
-        element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
-        element("meta", {"name": "color-scheme", "content": "light dark"}),
-        element("meta", {"name": "generator", "content": f"dragoman {__version__}"}),
-        element("title", None, title),
-        element("style", None, raw(_styles())),
-    )
     present = [part for part in sections if sections[part] is not None]
     main = element(
         "main",
@@ -70,8 +58,7 @@ def as_html(found: Findings) -> str:
         _footer(found),
     )
     skip = element("a", {"class": "skip", "href": "#scores"}, "To the scores")
-    body = element("body", None, skip, patterns(), main)
-    return f"<!DOCTYPE html>\n{element('html', {'lang': 'en'}, head, body).source}\n"
+    return document(title, _styles(), skip, patterns(), main)
 
 
 def _contents(present: list[str]) -> Html:
