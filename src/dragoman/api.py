@@ -329,6 +329,7 @@ def report(
     *overrides: str,
     split: Literal["test", "dev"] = "test",
     device: Device = "auto",
+    others: Sequence[str | Path] = (),
     workers: int = 1,
     trust: int = EXAMPLES,
     methods: Sequence[Method] | Group = "quick",
@@ -337,9 +338,9 @@ def report(
 
     Answers that `evaluate` wrote into the run's folder are taken where they are still those of the model.
     On `trust` examples it is measured which of the `methods` of explanation to trust; 0 measures nothing.
-    `workers`: see `Bundle.predict`.
+    `workers`: see `Bundle.predict`; `others`: see `load`, together they are not explained.
     """
-    bundle = load(folder, device)
+    bundle = load(folder, device, others=others)
     examples = read_examples(bundle.recipe, overrides, None, split)
     recipe = override(bundle.recipe, overrides)
     training = training_windows(recipe) if is_of_series(recipe) else ()

@@ -143,6 +143,7 @@ def report(
         typer.Option("--trust", min=0, help="Examples to measure methods of explanation on; 8 by default."),
     ] = None,
     methods: Methods = None,
+    others: Others = None,
     workers: Workers = 1,
     as_json: AsJson = False,
     device: Device = "auto",
@@ -156,9 +157,11 @@ def report(
     """
     if trust == 0 and methods:
         raise UserError("--method has no effect with --trust 0, which measures no method")
+    if others and (trust or methods):
+        raise UserError("--trust and --method have no effect with --with: name one run to have it explained")
     words, chosen = sorted_words(overrides), methods_of(methods or [], "quick")
     place, named = device_of(device), split_of(split)
-    print_report(run, words, named, out, place, workers, trust, chosen, as_json=as_json)
+    print_report(run, words, named, out, place, workers, trust, chosen, others or [], as_json=as_json)
 
 
 def systems_of(files: list[str]) -> tuple[list[str], list[str]]:
@@ -200,6 +203,7 @@ def print_report(
     workers: int,
     trust: int | None,
     methods: Sequence[Method] | Group,
+    others: Sequence[str] = (),
     *,
     as_json: bool,
 ) -> None:
@@ -213,8 +217,18 @@ def print_report(
     from dragoman.explanation.report.weighing import EXAMPLES
 
     count = EXAMPLES if trust is None else trust
-    found = report(run, *changes, split=split, device=device, workers=workers, trust=count, methods=methods)
-    path = Path(out) if out is not None else Path(run) / "report.html"
+    found = report(
+        run,
+        *changes,
+        split=split,
+        device=device,
+        others=others,
+        workers=workers,
+        trust=count,
+        methods=methods,
+    )
+    name = "-with-".join(["report", *(Path(other).resolve().name for other in others)])
+    path = Path(out) if out is not None else Path(run) / f"{name}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(as_html(found), encoding="utf-8", newline="\n")
     if as_json:

@@ -7,11 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dragoman.api import report
 from dragoman.cli.judging import print_report
 from dragoman.cli.program import app
 from dragoman.errors import UserError
 from dragoman.evaluation.data_facts import TrainingFacts
+from dragoman.evaluation.evaluate import evaluate
 from dragoman.evaluation.overlap import NotKnown
+from dragoman.explanation.report import findings as findings_module
 from dragoman.explanation.report.page import as_html
 from dragoman.explanation.report.report_json import as_json
 from dragoman.explanation.report.weighing import weigh_run
@@ -193,6 +196,32 @@ def test_what_cannot_be_weighed_is_passed_over_or_said(findings, page):
 def test_a_method_without_examples_has_no_effect(text_run):
     with pytest.raises(UserError, match="--method has no effect with --trust 0"):
         app(["report", str(text_run), "--trust", "0", "--method", "attention"])
+
+
+def test_a_report_of_several_runs_together(text_run, page):
+    """They answer as one, are not explained, and what one of them wrote is not taken for theirs."""
+    found = report(text_run, split="dev", others=[text_run])
+    assert not found.is_kept
+    alone = report(text_run, split="dev", trust=0)
+    ours, theirs = ([one.values for one in given.report.predictions] for given in (found, alone))
+    assert ours == theirs
+    assert found.trust == NotKnown("an ensemble is explained member by member: name the folder of one bundle")
+    assert alone.trust is None and alone.shown_by == "occlusion"
+    assert "trust" in {attributes["id"] for attributes in page(as_html(found)).all("section")}
+    with pytest.raises(UserError, match="--trust and --method have no effect with --with"):
+        app(["report", str(text_run), "--with", str(text_run), "--trust", "3"])
+
+
+def test_workers_are_those_of_evaluate(text_run, monkeypatch):
+    asked = []
+
+    def spy(*given, workers, **named):
+        asked.append(workers)
+        return evaluate(*given, **named)
+
+    monkeypatch.setattr(findings_module, "evaluate", spy)
+    report(text_run, split="dev", trust=0, workers=3)
+    assert asked == [3]
 
 
 def test_files_are_not_what_a_report_takes(text_run):

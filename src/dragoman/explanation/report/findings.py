@@ -31,6 +31,7 @@ from dragoman.explanation.report.forecast_quality import ForecastQuality, foreca
 from dragoman.explanation.report.shown_examples import ShownExample, shown_examples
 from dragoman.explanation.report.weighing import EXAMPLES, weigh_run
 from dragoman.explanation.trust import Trust, trusted
+from dragoman.model.ensemble import Ensemble
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example, Series, Value
 
@@ -138,7 +139,7 @@ def _report(
     """Measure speed on some examples, and take what was written where these come out as written."""
     some = spread(examples)
     speed, answers = measured(bundle, [examples[number] for number in some], recipe.decoding)
-    if bundle.folder is not None:
+    if bundle.folder is not None and not isinstance(bundle.model, Ensemble):
         kept = read_kept(
             bundle, bundle.folder / "evaluation" / split, examples, recipe.decoding, recipe.evaluation
         )
