@@ -28,7 +28,6 @@ from dragoman.decoding.choosing import (
     best_continuations,
     continue_rows,
     normalisers,
-    top,
 )
 from dragoman.decoding.constrained import Followed, constrained_continuations
 from dragoman.decoding.diverse import diverse_continuations, in_turn
@@ -212,7 +211,8 @@ def _choose(
             tokens_B = draw(logits_BV, torch.from_numpy(numbers_B).to(front.device), section)
             logits_B = logits_BV.gather(1, tokens_B[:, None])[:, 0]
         case _:
-            logits_B, tokens_B = (found_B1[:, 0] for found_B1 in top(logits_BV, 1, bounds_BX))
+            choice = best_continuations(logits_BV, normaliser_B, front.totals_NK, 1, bounds_BX)
+            return replace(choice, parents_NK=None)
     return continue_rows(logits_B, normaliser_B, front.totals_NK, tokens_B)
 
 

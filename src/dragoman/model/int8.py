@@ -6,9 +6,11 @@ import copy
 from typing import cast
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import nn
 
 from dragoman.errors import UserError
+from dragoman.model.frontends import AnsweringTokenFrontend, TokenFrontend
 from dragoman.model.heads import VocabularyHead
 from dragoman.model.int8_linear import Int8Head, Int8Linear
 from dragoman.model.int8_recurrent import Int8RecurrentLayer, recurrent_kernels
@@ -59,6 +61,8 @@ def _twin(module: nn.Module) -> nn.Module:
         return Int8Encoder(module, _twin)
     if int8_kernels() is not None and isinstance(module, TransformerDecoder):
         return Int8Decoder(module, _twin)
+    if isinstance(module, TokenFrontend) and module.weight.dtype is torch.float32:
+        return AnsweringTokenFrontend(module)
     twin = copy.copy(module)
     twin._modules = {name: child and _twin(child) for name, child in module._modules.items()}
     if isinstance(module, RecurrentDecoder) and recurrent_kernels() is not None:
