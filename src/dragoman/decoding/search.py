@@ -240,7 +240,10 @@ def _append(front: Front, state: State, choice: Choice, reads_B1S: Tensor | None
 
 def _put_aside(front: Front, section: TokenDecoding, reads: bool, answers: Answers) -> Front:
     """Collect what has ended, by the end symbol or at the length limit, and free its rows."""
-    is_finished_NK = (front.tokens_BT[:, -1].reshape(front.totals_NK.shape) == EOS) & front.is_live_NK
+    has_end_NK = (front.tokens_BT[:, -1] == EOS).reshape(front.totals_NK.shape)
+    if not has_end_NK.any() and front.rules.longest_N.min() > front.step:
+        return front
+    is_finished_NK = has_end_NK & front.is_live_NK
     is_cut_N1 = front.rules.longest_N[:, None] <= front.step
     is_ended_NK = is_finished_NK | (front.is_live_NK & is_cut_N1)
     rows = is_ended_NK.reshape(-1).nonzero()[0]
