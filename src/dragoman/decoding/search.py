@@ -331,6 +331,8 @@ def _is_done(front: Front, section: TokenDecoding) -> NDArray[np.bool_]:
     nothing at best. Once as many have finished as a group is wide, what counts is how a live one would score
     if it ended now: a count alone would let poor early ends crowd out a better answer still being written.
     """
+    if not front.finished_G.any() and front.is_live_NK.all():
+        return np.zeros(len(front.finished_G), dtype=np.bool_)
     power, enough = 0.0, front.rows_per_source
     if isinstance(section, Beam):
         power, enough = section.length_penalty, section.beam // section.groups

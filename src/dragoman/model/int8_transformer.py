@@ -259,13 +259,16 @@ class Int8Decoder(Decoder):
     def forward(self, inputs_BTD: Tensor, state: State, reads: bool = False) -> tuple[Decoded, Int8State]:
         """Take any number of steps, one by one."""
         assert isinstance(state, Int8State)
+        if inputs_BTD.shape[1] == 1 and not reads:
+            x_B1D, _, state = self._step(inputs_BTD, state, reads)
+            return Decoded(x_B1D, None), state
         outputs, looks = [], []
         for x_B1I in (inputs_BTD[:, t : t + 1] for t in range(inputs_BTD.shape[1])):
             x_B1D, looked_BS, state = self._step(x_B1I, state, reads)
             outputs.append(x_B1D)
             looks.append(looked_BS)
         reads_BTS = torch.stack(looks, 1) if reads else None
-        return Decoded(outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), reads_BTS), state
+        return Decoded(torch.cat(outputs, 1), reads_BTS), state
 
     def _kept(self, projected_RX: Tensor, lengths_N: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
         kernels = int8_kernels()
