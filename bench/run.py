@@ -53,6 +53,7 @@ def main(data: Path, run: Path, parts: list[str], effort: Effort) -> None:
         start = time.monotonic()
         match part:
             case "training":
+                measured["floor"] = _measured(sys.executable, "floor.py")
                 measured[part] = _in_turns(contenders.training(WORK, effort), effort)
             case "lstm":
                 measured[part] = _in_turns(contenders.lstm(WORK, effort), effort)
