@@ -100,11 +100,12 @@ def _floor(measured: dict[str, Any]) -> str:
         middle(training[f"eole{kind}, bf16"]["tokens_per_second"]) for kind in ("", " with tcmalloc")
     )
     return (
-        f"How fast could it be at all? The products of a step of {tokens:,} target tokens, each alone, take at "
-        f"least {products * 1e3:,.0f} milliseconds in bfloat16 (`bench/floor.py`: the faster of torch's and "
-        f"ours, the shortest of many): {tokens / products:,.0f} target tokens a second, if all else were free. "
-        f"With what else was measured alone ({', '.join(parts)} milliseconds) it is {tokens / whole:,.0f}. "
-        f"Three times eole would be {3 * eole:,.0f}, 2.4 times eole with tcmalloc {2.4 * held:,.0f}."
+        f"How fast could it be at all? The products of a step of {tokens:,} target tokens, each alone, "
+        f"take at least {products * 1e3:,.0f} milliseconds in bfloat16 (`bench/floor.py`: the faster of "
+        f"torch's and ours, the shortest of many): {tokens / products:,.0f} target tokens a second, if all "
+        f"else were free. With what else was measured alone ({', '.join(parts)} milliseconds) it is "
+        f"{tokens / whole:,.0f}. Three times eole would be {3 * eole:,.0f}, 2.4 times eole with tcmalloc "
+        f"{2.4 * held:,.0f}."
     )
 
 
