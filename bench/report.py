@@ -85,7 +85,7 @@ def _training(measured: dict[str, Any]) -> str:
             f"| {name} | {_rate(rates)} | {middle(ours) / middle(rates):.2f} | {share:.0%} | "
             f"{middle(found['peak_mib']):,.0f} |"
         )
-    return "\n".join([*lines, "", _floor(measured)])
+    return "\n".join([*lines, *(["", _floor(measured)] if "floor" in measured else [])])
 
 
 def _floor(measured: dict[str, Any]) -> str:
