@@ -85,7 +85,28 @@ def _training(measured: dict[str, Any]) -> str:
             f"| {name} | {_rate(rates)} | {middle(ours) / middle(rates):.2f} | {share:.0%} | "
             f"{middle(found['peak_mib']):,.0f} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(["", _floor(measured)] if "floor" in measured else [])])
+
+
+def _floor(measured: dict[str, Any]) -> str:
+    """Say how fast this step could be at all."""
+    floor, training = measured["floor"], measured["training"]
+    tokens, products = floor["tokens"], floor["products_bf16"]
+    parts = [
+        f"{name} {floor[name] * 1e3:,.0f}" for name in ("attention", "softmax", "optimizer") if name in floor
+    ]
+    whole = products + sum(floor.get(name, 0) for name in ("attention", "softmax", "optimizer"))
+    eole, held = (
+        middle(training[f"eole{kind}, bf16"]["tokens_per_second"]) for kind in ("", " with tcmalloc")
+    )
+    return (
+        f"How fast could it be at all? The products of a step of {tokens:,} target tokens, each alone, "
+        f"take at least {products * 1e3:,.0f} milliseconds in bfloat16 (`bench/floor.py`: the faster of "
+        f"torch's and ours, the shortest of many): {tokens / products:,.0f} target tokens a second, if all "
+        f"else were free. With what else was measured alone ({', '.join(parts)} milliseconds) it is "
+        f"{tokens / whole:,.0f}. Three times eole would be {3 * eole:,.0f}, 2.4 times eole with tcmalloc "
+        f"{2.4 * held:,.0f}."
+    )
 
 
 def _lstm(lstm: dict[str, Any]) -> str:

@@ -5,10 +5,11 @@
 
 Makes an environment for each contender under `.bench` (once), gives all the same text and, for decoding, the
 same weights: those of RUN, a Transformer trained by `recipes/multi30k-en-de.yaml`. Contenders take turns, A B
-C A B C, so that a machine that slows down slows all of them. The parts: `training`, `decoding`, `lstm`
-(contenders.py), `start` (start.py), `growth` (growth.py, memory.py); before any of them the peak of the
-machine's products (peak.py). What was measured goes into `.bench/measured.json` as soon as a part is done,
-beside what stands there of other parts, and the page and its pictures are written from that. Leave the
+C A B C, so that a machine that slows down slows all of them. The parts: `floor` (floor.py), `training`,
+`decoding`, `lstm` (contenders.py), `start` (start.py), `growth` (growth.py, memory.py); before any of them
+the peak of the machine's products (peak.py). What was measured goes into `.bench/measured.json` as soon as a
+part is done, beside what stands there of other parts, and the page and its pictures are written from that.
+Leave the
 machine alone while it runs: about three quarters of an hour on two cores.
 
 `--quick` tries every program in minutes, with figures that mean nothing: it writes
@@ -35,7 +36,7 @@ from report import MARK, write_page
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 WORK = ROOT / ".bench"
-PARTS = ("training", "decoding", "lstm", "start", "growth")
+PARTS = ("floor", "training", "decoding", "lstm", "start", "growth")
 NEEDED = {"training": ["field", "eole"], "decoding": ["field"], "lstm": ["eole", "onmt"]}
 """The environments that a part needs."""
 
@@ -52,6 +53,8 @@ def main(data: Path, run: Path, parts: list[str], effort: Effort) -> None:
     for part in parts:
         start = time.monotonic()
         match part:
+            case "floor":
+                measured[part] = _measured(sys.executable, "floor.py")
             case "training":
                 measured[part] = _in_turns(contenders.training(WORK, effort), effort)
             case "lstm":

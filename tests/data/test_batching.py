@@ -122,6 +122,24 @@ def same(one, other):
     )
 
 
+@pytest.mark.parametrize("multiple", [2, 8])
+def test_sides_are_filled_up_to_a_multiple_that_the_recipe_allows(multiple):
+    filled = BatchStream(STORE, CODECS, PLAIN, 300, sampling=True, pad_to=multiple)
+    longest = PLAIN.data.max_source_length, PLAIN.data.max_target_length
+    for (batch, _), (expected, _) in zip(epoch_of(filled), epoch_of(plain()), strict=True):
+        assert batch.ids == expected.ids
+        for side, before, most in zip(
+            (batch.source, batch.target), (expected.source, expected.target), longest, strict=True
+        ):
+            steps, real = side.values.shape[1], before.values.shape[1]
+            assert steps % multiple == 0 or steps == max(real, most)
+            assert real <= steps < real + multiple
+            assert torch.equal(side.values[:, :real], before.values)
+            assert (side.values[:, real:] == 0).all()
+            assert torch.equal(side.mask_BS[:, :real], before.mask_BS)
+            assert not side.mask_BS[:, real:].any()
+
+
 @pytest.mark.parametrize("make", [plain, sampled])
 @settings(derandomize=True, deadline=None, max_examples=15)
 @given(start=st.integers(0, 120), steps=st.integers(1, 10))

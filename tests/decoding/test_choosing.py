@@ -101,3 +101,29 @@ def test_kernels_hide_nothing_that_is_not_a_number_among_what_is_impossible():
     broken, whole = normalisers(logits_BV)[0]
     assert np.isnan(broken)
     assert whole == pytest.approx(1 + math.log(50))
+
+
+@pytest.mark.parametrize(
+    ("sources", "rows", "wanted"), [(1, 1, 1), (3, 1, 4), (2, 5, 5), (4, 3, 2), (1, 2, 64)]
+)
+@pytest.mark.parametrize(("size", "levels"), [(40, 3), (200, 40), (1000, 10**6)])
+def test_kernels_continue_as_numpy_does(monkeypatch, sources, rows, wanted, size, levels):
+    random = np.random.default_rng(size + rows)
+    logits_BV = torch.from_numpy(random.integers(levels, size=(sources * rows, size))).float() / levels * 20
+    logits_BV[:, 5::3] = -math.inf
+    totals_NK = random.integers(3, size=(sources, rows)) * -1.5
+    if rows > 2:
+        totals_NK[:, 1] = -math.inf
+        logits_BV.view(sources, rows, size)[:, 1] = math.nan  # nothing of it counts
+    normaliser_B, bounds_BX = normalisers(logits_BV)
+    logits_BV[:, 0] = -math.inf  # what rules do in between
+    given = logits_BV, normaliser_B, totals_NK, wanted
+    found, unbound = best_continuations(*given, bounds_BX), best_continuations(*given)
+    monkeypatch.setattr("dragoman.decoding.choosing._choosing", lambda: None)
+    expected = best_continuations(*given)
+    is_real_NK = expected.totals_NK > -math.inf
+    for one in (found, unbound):
+        assert np.array_equal(one.totals_NK, expected.totals_NK)
+        assert np.array_equal(one.tokens_NK[is_real_NK], expected.tokens_NK[is_real_NK])
+        assert np.array_equal(one.parents_NK[is_real_NK], expected.parents_NK[is_real_NK])
+        assert np.array_equal(one.log_probs_NK[is_real_NK], expected.log_probs_NK[is_real_NK])

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -101,6 +103,16 @@ def test_a_model_is_made_small_once_until_its_weights_change():
     changed = in_int8(model)
     assert changed is not small
     assert not torch.equal(_scores(changed), _scores(small))
+
+
+def test_a_model_is_made_small_again_when_a_weight_or_a_part_is_another():
+    model = _model(ARCHITECTURES[0])
+    small = in_int8(model)
+    model.load_state_dict({name: 2 * one for name, one in model.state_dict().items()}, assign=True)
+    assigned = in_int8(model)
+    assert assigned is not small
+    model.encoder = copy.deepcopy(model.encoder)
+    assert in_int8(model) is not assigned
 
 
 def test_a_model_keeps_one_weight_in_two_places_small_only_where_it_multiplies():

@@ -285,6 +285,10 @@ SPOKEN = {"data": {"train": [{"manifest": "list.tsv"}], "held_out_dev": 0.1}, "s
         ),
         ({"decoding": {"method": "forecast"}}, "`decoding.horizon` is missing"),
         (
+            {"training": {"max_steps": 1, "pad_to": 8}},
+            "`training.pad_to: 8` has no effect on `target.kind: numbers`",
+        ),
+        (
             {**SPOKEN, "evaluation": {"metrics": ["mase"]}},
             "`mase` measures by the past of a series, and `source.kind: speech` has none",
         ),

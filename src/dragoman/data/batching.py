@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
 from dragoman.data.codec import Codecs
 from dragoman.data.frames import Encoded, Floats, Frames
@@ -81,15 +82,26 @@ class BatchStream:
     """
 
     def __init__(
-        self, store: Entries, codecs: Codecs, recipe: Recipe, batch_tokens: int, sampling: bool
+        self,
+        store: Entries,
+        codecs: Codecs,
+        recipe: Recipe,
+        batch_tokens: int,
+        sampling: bool,
+        pad_to: int = 1,
     ) -> None:
-        """Plan batches of at most `batch_tokens` = rows x longest side, padding included."""
+        """Plan batches of at most `batch_tokens` = rows x longest side, padding included.
+
+        Where targets are tokens, sides are then filled up to a multiple of `pad_to`, if the recipe allows
+        sequences so long.
+        """
         if not len(store):
             raise DataError("no training examples: nothing to make batches of")
         self._store = store
         self._codecs = codecs
         self._seed = recipe.seed
         self._batch_tokens = batch_tokens
+        self._pad_to = pad_to
         self._longest = (recipe.data.max_source_length, recipe.data.max_target_length)
         self._samples = (
             sampling and _can_sample(recipe.source),
@@ -223,6 +235,9 @@ class BatchStream:
             ]
         links = [self._store.links(entry) for entry in entries]
         batch = collate(sources, targets, [self._store.id(entry) for entry in entries])
+        if self._pad_to > 1 and batch.target.values.dim() == 2:
+            source = filled(batch.source, self._pad_to, self._longest[0])
+            batch = replace(batch, source=source, target=filled(batch.target, self._pad_to, self._longest[1]))
         return replace(batch, links_L3=_joined_links(links))
 
     def _masked(self, source: Encoded, epoch: int, showing: int) -> Encoded:
@@ -320,6 +335,14 @@ def padded(rows: Sequence[Encoded]) -> Padded:
     for place, row_S in zip(ids, tokens, strict=True):
         place[: len(row_S)] = row_S
     return Padded(torch.from_numpy(ids), lengths)
+
+
+def filled(side: Padded, multiple: int, longest: int) -> Padded:
+    """Pad a side further, to a multiple of steps, but not beyond the longest that may come."""
+    steps = side.values.shape[1]
+    wanted = max(steps, min(-(-steps // multiple) * multiple, longest))
+    more = [0, 0] * (side.values.dim() - 2) + [0, wanted - steps]
+    return replace(side, values=F.pad(side.values, more, value=PAD))
 
 
 def _ahead(rows: Sequence[Floats]) -> torch.Tensor:

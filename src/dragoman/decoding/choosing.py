@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dragoman.native.library import library
+from dragoman.native.library import address, library
 
 Ids = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -58,7 +58,7 @@ def normalisers(logits_BV: Tensor) -> tuple[Reals, Bounds | None]:
     rows, size = logits_BV.shape
     found_B = np.empty(rows, dtype=np.float32)
     bounds_BX = np.empty((rows, -(-size // _BLOCK)), dtype=np.float32)
-    kernels.normalise(logits_BV.data_ptr(), rows, size, found_B.ctypes.data, bounds_BX.ctypes.data)
+    kernels.normalise(logits_BV.data_ptr(), rows, size, address(found_B), address(bounds_BX))
     return found_B.astype(np.float64), bounds_BX
 
 
@@ -78,6 +78,9 @@ def best_continuations(
     bounds_BX: Bounds | None = None,
 ) -> Choice:
     """Choose the best continuations of all rows of each source, as many as wanted or as there are."""
+    kernels = _kernels(logits_BV) if wanted <= _MOST_NATIVE else None
+    if kernels is not None:
+        return _native_continuations(kernels, logits_BV, normaliser_B, totals_NK, wanted, bounds_BX)
     tokens_NKC, log_probs_NKC, totals_NKC = continuations(
         logits_BV, normaliser_B, totals_NK, wanted, bounds_BX
     )
@@ -91,6 +94,29 @@ def best_continuations(
         totals_NX[sources_N1, order_NK],
         order_NK // tokens_NKC.shape[2],
     )
+
+
+def _native_continuations(
+    kernels: CDLL,
+    logits_BV: Tensor,
+    normaliser_B: Reals,
+    totals_NK: Reals,
+    wanted: int,
+    bounds_BX: Bounds | None,
+) -> Choice:
+    (sources, rows), size = totals_NK.shape, logits_BV.shape[1]
+    count = min(wanted, size)
+    shape = (sources, min(wanted, rows * count))
+    tokens_NK, parents_NK = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64)
+    log_probs_NK, new_totals_NK = np.empty(shape), np.empty(shape)
+    normaliser_B, totals_NK = np.ascontiguousarray(normaliser_B), np.ascontiguousarray(totals_NK)
+    kernels.continue_rows(
+        *(logits_BV.data_ptr(), sources, rows, size, count),
+        None if bounds_BX is None else address(bounds_BX),
+        *(address(normaliser_B), address(totals_NK), shape[1]),
+        *(address(tokens_NK), address(parents_NK), address(log_probs_NK), address(new_totals_NK)),
+    )
+    return Choice(tokens_NK, log_probs_NK, new_totals_NK, parents_NK)
 
 
 def continuations(
@@ -156,7 +182,7 @@ def _native_top(
 ) -> tuple[Tensor, Tensor]:
     values_BC = torch.empty(len(scores_BV), count)
     ids_BC = torch.empty(len(scores_BV), count, dtype=torch.long)
-    bounds = None if bounds_BX is None else bounds_BX.ctypes.data
+    bounds = None if bounds_BX is None else address(bounds_BX)
     pointers = (bounds, values_BC.data_ptr(), ids_BC.data_ptr())
     kernels.top(scores_BV.data_ptr(), *scores_BV.shape, count, *pointers)
     return values_BC, ids_BC
@@ -179,6 +205,7 @@ def _choosing() -> CDLL | None:
     if kernels is not None:
         kernels.normalise.argtypes = (c_void_p, c_int64, c_int64, c_void_p, c_void_p)
         kernels.top.argtypes = (c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p, c_void_p)
+        kernels.continue_rows.argtypes = (c_void_p, *[c_int64] * 4, *[c_void_p] * 3, c_int64, *[c_void_p] * 4)
     return kernels
 
 

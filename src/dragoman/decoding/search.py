@@ -28,7 +28,6 @@ from dragoman.decoding.choosing import (
     best_continuations,
     continue_rows,
     normalisers,
-    top,
 )
 from dragoman.decoding.constrained import Followed, constrained_continuations
 from dragoman.decoding.diverse import diverse_continuations, in_turn
@@ -212,7 +211,8 @@ def _choose(
             tokens_B = draw(logits_BV, torch.from_numpy(numbers_B).to(front.device), section)
             logits_B = logits_BV.gather(1, tokens_B[:, None])[:, 0]
         case _:
-            logits_B, tokens_B = (found_B1[:, 0] for found_B1 in top(logits_BV, 1, bounds_BX))
+            choice = best_continuations(logits_BV, normaliser_B, front.totals_NK, 1, bounds_BX)
+            return replace(choice, parents_NK=None)
     return continue_rows(logits_B, normaliser_B, front.totals_NK, tokens_B)
 
 
@@ -240,7 +240,10 @@ def _append(front: Front, state: State, choice: Choice, reads_B1S: Tensor | None
 
 def _put_aside(front: Front, section: TokenDecoding, reads: bool, answers: Answers) -> Front:
     """Collect what has ended, by the end symbol or at the length limit, and free its rows."""
-    is_finished_NK = (front.tokens_BT[:, -1].reshape(front.totals_NK.shape) == EOS) & front.is_live_NK
+    has_end_NK = (front.tokens_BT[:, -1] == EOS).reshape(front.totals_NK.shape)
+    if not has_end_NK.any() and front.rules.longest_N.min() > front.step:
+        return front
+    is_finished_NK = has_end_NK & front.is_live_NK
     is_cut_N1 = front.rules.longest_N[:, None] <= front.step
     is_ended_NK = is_finished_NK | (front.is_live_NK & is_cut_N1)
     rows = is_ended_NK.reshape(-1).nonzero()[0]
@@ -328,6 +331,8 @@ def _is_done(front: Front, section: TokenDecoding) -> NDArray[np.bool_]:
     nothing at best. Once as many have finished as a group is wide, what counts is how a live one would score
     if it ended now: a count alone would let poor early ends crowd out a better answer still being written.
     """
+    if not front.finished_G.any() and front.is_live_NK.all():
+        return np.zeros(len(front.finished_G), dtype=np.bool_)
     power, enough = 0.0, front.rows_per_source
     if isinstance(section, Beam):
         power, enough = section.length_penalty, section.beam // section.groups

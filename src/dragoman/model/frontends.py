@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
@@ -26,6 +27,18 @@ class TokenFrontend(nn.Module):
     def forward(self, tokens_BS: Tensor) -> Tensor:
         """Return vectors (B, S, D)."""
         return F.embedding(tokens_BS, self.weight, padding_idx=PAD) * math.sqrt(self.width)
+
+
+class AnsweringTokenFrontend(TokenFrontend):
+    """A `TokenFrontend` on a CPU, without gradients: NumPy has few tokens sooner."""
+
+    def __init__(self, frontend: TokenFrontend) -> None:
+        super().__init__(0, frontend.width, frontend.weight)
+
+    def forward(self, tokens_BS: Tensor) -> Tensor:
+        """Return vectors (B, S, D)."""
+        table = self.weight.detach().numpy()
+        return torch.from_numpy(table.take(tokens_BS.numpy(), axis=0) * np.float32(math.sqrt(self.width)))
 
 
 def tokens_before(tokens_BT: Tensor) -> Tensor:

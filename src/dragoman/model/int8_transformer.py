@@ -24,6 +24,7 @@ from dragoman.model.int8_linear import Int8Linear
 from dragoman.model.positions import LearntPositions, Rotation, rotation
 from dragoman.model.transformer import Entry, TransformerDecoder, TransformerEncoder
 from dragoman.native import structures
+from dragoman.native.library import address
 from dragoman.native.structures import finished, int8_kernels
 
 Twin = Callable[[nn.Module], nn.Module]
@@ -204,7 +205,20 @@ class Int8State:
         """Re-order rows within their sources."""
         rows = rows_B.numpy()
         beams = len(rows) // self.spans_2N.shape[1]
-        return replace(self, slots_BT=self.slots_BT[rows], rests_B=rows < 0, beams=beams)
+        return self.then(self.blocks, self.addresses_2T, self.slots_BT[rows], rows < 0, beams)
+
+    def then(
+        self,
+        blocks: tuple[Tensor, ...],
+        addresses_2T: NDArray[np.int64],
+        slots_BT: NDArray[np.int32],
+        rests_B: NDArray[np.bool_],
+        beams: int,
+    ) -> Int8State:
+        """Return what is remembered of the same sources later: a call a step, for which `replace` is slow."""
+        return Int8State(
+            *(self.memory, self.spans_2N, self.longest, blocks, addresses_2T, slots_BT, rests_B, beams)
+        )
 
     def keep(self, sources: Tensor) -> Int8State:
         """Keep the given sources with all their rows."""
@@ -245,13 +259,16 @@ class Int8Decoder(Decoder):
     def forward(self, inputs_BTD: Tensor, state: State, reads: bool = False) -> tuple[Decoded, Int8State]:
         """Take any number of steps, one by one."""
         assert isinstance(state, Int8State)
+        if inputs_BTD.shape[1] == 1 and not reads:
+            x_B1D, _, state = self._step(inputs_BTD, state, reads)
+            return Decoded(x_B1D, None), state
         outputs, looks = [], []
         for x_B1I in (inputs_BTD[:, t : t + 1] for t in range(inputs_BTD.shape[1])):
             x_B1D, looked_BS, state = self._step(x_B1I, state, reads)
             outputs.append(x_B1D)
             looks.append(looked_BS)
         reads_BTS = torch.stack(looks, 1) if reads else None
-        return Decoded(outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), reads_BTS), state
+        return Decoded(torch.cat(outputs, 1), reads_BTS), state
 
     def _kept(self, projected_RX: Tensor, lengths_N: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
         kernels = int8_kernels()
@@ -278,7 +295,7 @@ class Int8Decoder(Decoder):
             own_B[rows] = np.arange(len(rows))  # those that rest lead nowhere: any number would do
         slots_BT = np.concatenate([state.slots_BT, own_B[:, None].astype(np.int32)], axis=1)
         blocks = (*state.blocks, block)
-        return x_B1D, looks_BS, replace(state, blocks=blocks, slots_BT=slots_BT, addresses_2T=past_2T)
+        return x_B1D, looks_BS, state.then(blocks, past_2T, slots_BT, state.rests_B, state.beams)
 
     def _computed(
         self, x_R1I: Tensor, state: Int8State, rows: NDArray[np.int64], reads: bool
@@ -292,10 +309,10 @@ class Int8Decoder(Decoder):
         past_2T = np.concatenate([state.addresses_2T, [[block.data_ptr()], [count]]], axis=1)
         slots_RT, sources_R = np.ascontiguousarray(state.slots_BT[rows]), rows // state.beams
         looks_RS = torch.zeros(count, state.longest if reads else 0)
-        past, spans = past_2T.ctypes.data, state.spans_2N.ctypes.data
+        past, spans = address(past_2T), address(state.spans_2N)
         step = structures.Step(
             *(count, number, x_R1D.data_ptr()),
-            *(past, past + 8 * (number + 1), slots_RT.ctypes.data, sources_R.ctypes.data),
+            *(past, past + 8 * (number + 1), address(slots_RT), address(sources_R)),
             *(state.memory.data_ptr(), spans, spans + 8 * state.spans_2N.shape[1]),
             *_addresses(self.entry.turns(number, 1)),
             looks_RS.data_ptr() if reads else None,

@@ -18,8 +18,10 @@ import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from numpy.typing import NDArray
 
 SWITCH = "DRAGOMAN_NATIVE"
 """Set to 0 in the environment, it turns all of this off."""
@@ -57,6 +59,11 @@ def library(name: str) -> ctypes.CDLL | None:
             stacklevel=2,
         )
         return None
+
+
+def address(array: NDArray[Any]) -> int:
+    """Return where a contiguous, writable array lies, in a fifth of the time that its `ctypes` takes."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(cast("Any", array))) if array.size else 0
 
 
 def _compiler() -> Path | None:

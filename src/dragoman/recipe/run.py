@@ -160,6 +160,12 @@ class Training(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`bf16` multiplies matrices in bfloat16 over float32 weights; `auto` where hardware has units for it."""
+    compile: bool = False
+    """Let torch's compiler make kernels of Transformer layers, on a GPU: minutes at first, then faster steps.
+    Results of a resumed run then agree with those of an uninterrupted one to rounding only."""
+    pad_to: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Lengths of token batches are multiples of this; `auto` is 8 on a GPU, whose units multiply by eights,
+    and which then sees fewer shapes, 1 on a processor."""
     threads: int | None = Field(None, ge=1)
     """Processor threads; torch chooses by default. Results repeat to the bit only with the same number."""
 

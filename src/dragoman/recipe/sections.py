@@ -54,6 +54,11 @@ class Recipe(Section):
         wrong += of_model(self.source, self.joint_vocabulary, self.model)
         wrong += of_alignment(self.data, self.source, self.target, self.model, self.training.objective)
         wrong += of_losses(self.target, self.model, self.training.objective, self.decoding)
+        if isinstance(self.target, Numbers) and self.training.pad_to not in ("auto", 1):
+            wrong.append(
+                f"`training.pad_to: {self.training.pad_to}` has no effect on `target.kind: numbers`: windows "
+                "have their length"
+            )
         wrong += of_horizon(self.data, self.target, self.model, self.decoding)
         wrong += of_metrics(self.source, self.target, self.evaluation)
         labels = ["loss", *(metric.label for metric in self.evaluation.metrics)]

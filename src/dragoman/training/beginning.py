@@ -23,6 +23,7 @@ from dragoman.recipe.sections import Recipe
 from dragoman.training.averaging import build_averager, weights_of
 from dragoman.training.batch_size import find_batch_tokens
 from dragoman.training.checkpoint import Checkpoint, load_latest
+from dragoman.training.compiling import compile_layers
 from dragoman.training.highway import fit_highway
 from dragoman.training.optimization import build_optimizer
 from dragoman.training.progress import Events, Log, Teller
@@ -37,6 +38,8 @@ from dragoman.training.run import Run
 from dragoman.training.state import Progress
 from dragoman.training.transfer import begin_with
 from dragoman.training.validation import fixed_sample
+
+_GPU_MULTIPLE = 8
 
 
 @contextmanager
@@ -87,7 +90,13 @@ def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared:
         fit_highway(model, prepared.train, rollout.ridge)
         teller.say("the linear highway is fitted; training begins there")
     training = recipe.training
-    stream = BatchStream(prepared.train, prepared.codecs, recipe, recipe.training.batch_tokens, sampling=True)
+    if training.compile:
+        teller.say(f"{compile_layers(model, device)} layers are compiled when they are first used")
+    stream = BatchStream(
+        *(prepared.train, prepared.codecs, recipe, recipe.training.batch_tokens),
+        sampling=True,
+        pad_to=_multiple(recipe, device),
+    )
     expected = stream.statistics
     uncut = " (before pieces are sampled, which makes more)" if stream.samples else ""
     teller.say(
@@ -141,6 +150,13 @@ def _device(recipe: Recipe) -> torch.device:
             "and say `decoding.precision=int8` where the run answers, or `training.device: cpu`"
         )
     return device
+
+
+def _multiple(recipe: Recipe, device: torch.device) -> int:
+    wanted = recipe.training.pad_to
+    if wanted == "auto":
+        return _GPU_MULTIPLE if device.type == "cuda" else 1
+    return wanted
 
 
 def _fresh_model(recipe: Recipe, prepared: Prepared, device: torch.device) -> Seq2Seq:

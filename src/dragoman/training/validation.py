@@ -20,6 +20,7 @@ from dragoman.model.objectives import objective_loss, plain
 from dragoman.recipe.decoding import CtcBeam, CtcGreedy, Decoding, Forecasting, Greedy, Limits
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example
+from dragoman.training.compiling import as_written
 
 _FEWEST_RESAMPLES = 100
 """Resamples for the intervals, which no validation shows; the fewest that a recipe may ask for."""
@@ -32,7 +33,7 @@ def undisturbed(model: torch.nn.Module) -> Iterator[None]:
     devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
     model.eval()
     try:
-        with torch.random.fork_rng(devices), torch.no_grad():
+        with torch.random.fork_rng(devices), torch.no_grad(), as_written(model):
             yield
     finally:
         model.train(was_training)
