@@ -53,7 +53,7 @@ def loss_findings(
             "a smaller training.validate_every",
         )
         return
-    yield from _unigram(losses, validated, yardsticks)
+    yield from _unigram(validated, yardsticks)
     yield from _source(yardsticks)
     yield from _gap(losses, validated)
     yield from _end(validated, log, max_steps)
@@ -112,9 +112,7 @@ def _diverging(losses: Sequence[float], trained: Sequence[Mapping[str, Any]]) ->
         )
 
 
-def _unigram(
-    losses: Sequence[float], validated: Sequence[Mapping[str, Any]], yardsticks: Yardsticks
-) -> Iterator[Finding]:
+def _unigram(validated: Sequence[Mapping[str, Any]], yardsticks: Yardsticks) -> Iterator[Finding]:
     if yardsticks.unigram is None:
         return
     best = min(_number(line["loss"]) for line in validated)

@@ -320,15 +320,6 @@ def scores_by(
     }
 
 
-def format_groups(groups: Mapping[str, Group]) -> str:
-    """Write groups for the console: a line each, and the plain mean over groups of several."""
-    rows = [_cells(name, group.score) + [_count(group.examples)] for name, group in groups.items()]
-    if len(groups) > 1:
-        mean = sum(group.score.value for group in groups.values()) / len(groups)
-        rows.append(["mean", f"{mean:.2f}", "", f"of {len(groups)} groups"])
-    return "\n".join(_aligned(rows))
-
-
 def _count(examples: int) -> str:
     return f"{examples:,} example{'' if examples == 1 else 's'}"
 
