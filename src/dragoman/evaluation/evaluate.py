@@ -176,7 +176,7 @@ def summary(report: Report) -> dict[str, object]:
         **_overlap_summary(report.overlap),
         "decoding": report.decoding.model_dump(mode="json"),
         "evaluation": report.evaluation.model_dump(mode="json"),
-        **({"windows_together": report.statistics[0].block} if _is_numeric(report) else {}),
+        **({"windows_together": report.statistics[0].overlap} if _is_numeric(report) else {}),
     }
 
 
