@@ -138,6 +138,6 @@ def print_seeds(
     from dragoman.api import train_seeds
     from dragoman.training.seeds import SEEDS, format_seeds
 
-    found = train_seeds(list(files), *changes, seeds=seeds, split=split)
+    found = train_seeds(files[0] if len(files) == 1 else files, *changes, seeds=seeds, split=split)
     print_line(format_seeds(found))
     typer.echo(f"scores: {Path(found.runs[0]).parent / SEEDS}", err=True)
