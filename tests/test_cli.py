@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -312,6 +313,11 @@ def test_check_exits_with_2_where_data_have_faults(folder):
         (["train", "tiny.yaml", "--split", "dev"], ["--split", "--seeds"]),
         (["train", "tiny.yaml", "--seeds", "2", "--split", "tset"], ["--split", "tset"]),
         (["train", "runs/tiny", "--seeds", "2"], ["holds a single run already", "run="]),
+        (["evaluate", "runs/tiny", "--out", "dev.tsv"], ["--out: expected a folder to write", "dev.tsv"]),
+        (["evaluate", "runs/tiny", "--out", "dev.tsv/x"], ["--out", "dev.tsv is a file, so dev.tsv/x"]),
+        (["evaluate", "runs/tiny", "--pictures", "dev.tsv"], ["--pictures: expected a folder", "dev.tsv"]),
+        (["report", "runs/tiny", "--out", "runs"], ["--out: expected the name of a file", "a folder: runs"]),
+        (["explain", "runs/tiny", "ab", "--html", "runs"], ["--html: expected the name of a file", "runs"]),
         (["tarin", "tiny.yaml"], ["tarin"]),
     ],
 )
@@ -338,6 +344,15 @@ def test_plan_prints_a_recipe_that_train_trains(folder):
     code, _, said = dragoman("plan", "training.max_steps=2", folder=folder)
     assert code == 2
     assert "nothing to look at" in said
+
+
+def test_a_full_disk_is_one_message(run):
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "dragoman", "score", run, run.parent.parent / "dev.tsv"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=120)
+    assert done.returncode == 2
+    assert "the system refused: No space left on device" in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
 
 
 def test_debug_shows_the_traceback(folder):

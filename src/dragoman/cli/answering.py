@@ -26,6 +26,7 @@ from dragoman.cli.options import (
 from dragoman.errors import RecipeError, UserError
 from dragoman.terminal import (
     beam_changes,
+    check_writable,
     data_of,
     device_of,
     inputs_of,
@@ -76,6 +77,7 @@ def predict(
     """
     files, changes = sorted_words(words)
     changes = [*changes, *beam_changes(beam, nbest)]
+    check_writable("--chart", chart)
     from dragoman.api import load
     from dragoman.model.kernels import hold_memory
 
@@ -159,6 +161,7 @@ def explain(
     if files:
         raise RecipeError([f"override {word!r}: expected key=value" for word in files])
     chosen = methods_of(methods or [], is_page=page is not None)
+    check_writable("--html", page)
     from dragoman.api import load
 
     bundle = load(run, device_of(device))

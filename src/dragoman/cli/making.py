@@ -87,9 +87,22 @@ def train(
     if is_data(files):
         typer.echo(plan(*files, overrides=changes).text(), err=True)
     bundle = train_recipe(files, *changes)
-    typer.echo(
-        f"the bundle is {bundle.folder}; try: echo 'your text' | dragoman predict {bundle.folder}", err=True
-    )
+    typer.echo(f"the bundle is {bundle.folder}; try: {first_question(bundle)}", err=True)
+
+
+def first_question(bundle: Bundle) -> str:
+    """Return the command that asks a model for the first time."""
+    if bundle.recipe.data.windows is not None:
+        return f"dragoman predict {bundle.folder} SERIES.csv"
+    match bundle.recipe.source.kind:
+        case "speech":
+            return f"dragoman predict {bundle.folder} SOUND.wav"
+        case "numbers":
+            return f"echo '1.5 2 3' | dragoman predict {bundle.folder}"
+        case "nothing":
+            return f"dragoman score {bundle.folder} TEXT"
+        case _:
+            return f"echo 'your text' | dragoman predict {bundle.folder}"
 
 
 def check(

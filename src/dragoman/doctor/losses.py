@@ -119,7 +119,7 @@ def _unigram(validated: Sequence[Mapping[str, Any]], yardsticks: Yardsticks) -> 
     if best > 0.97 * yardsticks.unigram:
         yield _finding(
             "fault",
-            f"the best development loss, {best:.3g}, is that of guessing by how frequent symbols are "
+            f"the best development loss, {best:.3g}, is no better than guessing by how frequent symbols are "
             f"({yardsticks.unigram:.3g})",
             "neither the source nor what stands before is used: all answers are alike",
             "check that sources and targets stand on the same lines; then a lower learning rate",
