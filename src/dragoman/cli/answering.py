@@ -78,6 +78,8 @@ def predict(
     files, changes = sorted_words(words)
     changes = [*changes, *beam_changes(beam, nbest)]
     check_writable("--chart", chart)
+    if chart is not None and not chart.lower().endswith((".png", ".svg")):
+        raise UserError(f"--chart: expected FILE.png or FILE.svg, found {chart!r}")
     from dragoman.api import load
     from dragoman.model.kernels import hold_memory
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dragoman.cli.options import AsJson
 from dragoman.errors import UserError
 from dragoman.terminal import print_json, print_line, sorted_words, split_of
+
+if TYPE_CHECKING:
+    from dragoman.api import Bundle
 
 
 def demo(
