@@ -33,6 +33,7 @@ import dragoman
 from dragoman.data.pharaoh import Links
 from dragoman.errors import UserError
 from dragoman.evaluation.alignment import alignment_error_rate
+from dragoman.evaluation.scored_set import read_examples
 from dragoman.explanation.agreement import randomised
 from dragoman.explanation.attribution import METHODS, Attribution, attribute
 from dragoman.explanation.faithfulness import faithfulness
@@ -107,7 +108,7 @@ def learnt(task: str, model: str, work: Path) -> tuple[dragoman.Bundle, float, i
     (folder / "train.tsv").write_text("".join(rows[HELD_OUT:]), "utf-8")
     for steps in STEPS:
         bundle = dragoman.train(_recipe(folder, MODELS[model], steps))
-        report = bundle.evaluate(dragoman.api.read_examples(bundle.recipe, (), None, "dev"))
+        report = bundle.evaluate(read_examples(bundle.recipe, (), None, "dev"))
         if report.scores[0].value >= ENOUGH:
             break
     return bundle, report.scores[0].value, steps
@@ -150,7 +151,7 @@ def _recipe(folder: Path, model: dict[str, Any], steps: int) -> dragoman.Recipe:
 
 def measured(task: str, bundle: dragoman.Bundle) -> dict[str, dict[str, float]]:
     """Return the measures of each method: means over explained pairs."""
-    examples = dragoman.api.read_examples(bundle.recipe, (), None, "dev")
+    examples = read_examples(bundle.recipe, (), None, "dev")
     answers = bundle.predict([example.source for example in examples])
     right = [one for one, answer in zip(examples, answers, strict=True) if answer == one.targets[0]]
     found: dict[str, list[dict[str, Any]]] = {}

@@ -8,6 +8,7 @@ import pytest
 
 import dragoman
 from dragoman.errors import DataError, RecipeError, UserError
+from dragoman.evaluation.scored_set import read_examples
 from dragoman.records import Recording
 
 HEADER = "name,time,load\n"
@@ -125,7 +126,7 @@ def sample_of(run):
 
 def test_models_of_numbers_have_nothing_to_score_by(series_run):
     bundle = dragoman.load(series_run)
-    (example, *_) = dragoman.api.read_examples(bundle.recipe, (), None, "test")
+    (example, *_) = read_examples(bundle.recipe, (), None, "test")
     with pytest.raises(UserError, match="this needs targets of text, found numbers"):
         list(bundle.score([example]))
     with pytest.raises(UserError, match="models of numbers do not answer together"):

@@ -81,6 +81,17 @@ class TestSounds:
 
 
 class TestSeries:
+    def test_a_series_that_is_too_short_is_named_with_its_file(self, series_run, tmp_path):
+        path = tmp_path / "short.csv"
+        path.write_text("name,time,load\nnorth,2022-01-01T00,1\nnorth,2022-01-01T01,2\n", "utf-8")
+        with pytest.raises(DataError, match=r"short\.csv: series 'north': a context of 8 steps does not fit"):
+            app(["predict", str(series_run), str(path)])
+
+    @pytest.mark.parametrize(("name", "said"), [("a.gif", "FILE.png or FILE.svg"), (".", "a folder")])
+    def test_a_chart_goes_to_a_file(self, series_run, name, said):
+        with pytest.raises(UserError, match=f"--chart: expected .*{said}"):
+            app(["predict", str(series_run), "a.csv", "--chart", name])
+
     def test_the_program_writes_csv_and_draws(self, series_run, later, tmp_path):
         chart = tmp_path / "chart.svg"
         code, out, said = program("predict", series_run, later, "--horizon", 3, "--chart", chart)

@@ -8,6 +8,7 @@ import sys
 from dragoman.errors import DragomanError
 
 EXIT_CRASHED = 1
+EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 
 
@@ -35,12 +36,24 @@ def _run(arguments: list[str], debug: bool) -> int:
         # The reader went away (`| head`): nothing is wrong, and nothing may be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as fault:
+        # A disk that is full, a place that is closed: what is at fault is no code.
+        if debug:
+            raise
+        print(f"dragoman: {_said(fault)}", file=sys.stderr)
+        return EXIT_REFUSED
     except KeyboardInterrupt:
         if debug:
             raise
         print("dragoman: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _said(fault: OSError) -> str:
+    """Say what the system refused, and where."""
+    place = "" if fault.filename is None else f"{fault.filename}: "
+    return f"{place}the system refused: {fault.strerror or fault}; --debug shows where in the program"
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ from dragoman.recipe.loading import load_recipe, override
 from dragoman.recipe.plan import Plan
 from dragoman.recipe.sections import Recipe
 from dragoman.records import Example, Prediction, Value
-from dragoman.training.seeds import Seeds
+from dragoman.training.seeds import Seeds, recipe_of_begun
 from dragoman.training.seeds import train_seeds as train_recipe_of_seeds
 from dragoman.training.train import train as train_recipe
 
@@ -177,10 +177,12 @@ def train_seeds(
 ) -> Seeds:
     """Train a recipe with several seeds, its own and those that follow, and say how far scores spread.
 
-    The runs lie in `seed-1`, `seed-2` and so on below its `run`, the scores in seeds.json; stopped and called
-    again it goes on. Raises what `train` does, and UserError where the folder holds a single run.
+    The runs lie in `seed-1`, `seed-2` and so on below its `run`, the scores in seeds.json; called again, with
+    the recipe or with that folder, it goes on. Raises what `train` does, and UserError where the folder holds
+    a single run.
     """
-    return train_recipe_of_seeds(_loaded(recipe, overrides), seeds, split)
+    begun = recipe_of_begun(recipe, overrides) if isinstance(recipe, str | Path) else None
+    return train_recipe_of_seeds(begun or _loaded(recipe, overrides), seeds, split)
 
 
 def _loaded(recipe: Recipe | str | Path | Sequence[str | Path], overrides: Sequence[str]) -> Recipe:

@@ -6,6 +6,7 @@ Imports what is heavy only where it is needed, so that `--help` comes at once.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -62,6 +63,21 @@ def device_of(name: str) -> Any:
     if name not in ("auto", "cpu", "cuda"):
         raise UserError(f"--device: expected auto, cpu or cuda, found {name!r}")
     return name
+
+
+def check_writable(option: str, name: str | None, *, is_folder: bool = False) -> None:
+    """Refuse before the work a place that cannot be written after it."""
+    if name is None:
+        return
+    path = Path(name)
+    if path.exists() and path.is_dir() != is_folder:
+        wanted, found = ("a folder", "a file") if is_folder else ("the name of a file", "a folder")
+        raise UserError(f"{option}: expected {wanted} to write, found {found}: {name}")
+    there = next(above for above in (path, *path.absolute().parents) if above.exists())
+    if there != path and not there.is_dir():
+        raise UserError(f"{option}: {there} is a file, so {name} cannot be written")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"{option}: {there} is closed to writing, so {name} cannot be written")
 
 
 def one_file(files: list[str]) -> str | None:

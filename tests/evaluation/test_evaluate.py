@@ -14,7 +14,6 @@ from dragoman.errors import DataError
 from dragoman.evaluation.evaluate import (
     Report,
     evaluate,
-    format_groups,
     format_scores,
     perplexity,
     scores_by,
@@ -221,13 +220,6 @@ def test_a_breakdown_scores_every_group_by_itself():
         ("c", 2, 100.0),
         ("x", 1, 0.0),
     ]
-    assert format_groups(groups).splitlines() == [
-        "a     100.00  [20.65, 100.00]  1 example",
-        "c     100.00  [34.24, 100.00]  2 examples",
-        "x       0.00  [0.00, 79.35]    1 example",
-        "mean   66.67                   of 3 groups",
-    ]
-    assert "mean" not in format_groups({"a": groups["a"]})
 
 
 def test_a_group_has_the_score_of_its_examples_alone():

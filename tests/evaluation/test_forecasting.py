@@ -111,21 +111,23 @@ def test_nothing_to_score_is_refused():
 
 def test_the_signature_says_how_it_was_counted():
     outcomes = Outcomes(np.ones((20, 4, 1)), np.zeros((20, 4, 1)), naive_errors=np.ones((20, 1)))
-    score = measure_forecasts(MASE, [outcomes], SECTION, block=4, season=24)
+    score = measure_forecasts(MASE, [outcomes], SECTION, overlap=4, season=24)
     assert score.signature.startswith(
         "season:24|past:series|constant-past:left-out|windows:20|interval:moving-blocks-of-4|dragoman:"
     )
     assert (score.label, score.higher_is_better) == ("mase", False)
     assert "|interval:bootstrap|" in measure_forecasts(SMAPE, [outcomes], SECTION).signature
-    assert "|interval:moving-blocks-of-10|" in measure_forecasts(MSE, [outcomes], SECTION, block=96).signature
+    assert (
+        "|interval:moving-blocks-of-10|" in measure_forecasts(MSE, [outcomes], SECTION, overlap=96).signature
+    )
 
 
 def test_blocks_widen_the_interval_where_neighbours_are_alike():
     errors = np.repeat(np.random.default_rng(0).standard_normal(30), 20)[:, None, None]
     outcomes = Outcomes(np.zeros_like(errors), errors)
 
-    def width(block):
-        score = measure_forecasts(MSE, [outcomes], SECTION, block=block)
+    def width(overlap):
+        score = measure_forecasts(MSE, [outcomes], SECTION, overlap=overlap)
         return score.high - score.low
 
     assert width(20) > 2.5 * width(1)

@@ -100,6 +100,13 @@ def test_scores_are_those_of_the_answers():
     assert all("interval:moving-blocks-of-2" in score.signature for score in report.scores)
 
 
+def test_windows_of_different_series_share_no_steps():
+    examples, _ = windows()
+    apart = [replace(one, source=replace(one.source, id=f"s{number}")) for number, one in enumerate(examples)]
+    report = evaluate(bundle_of(examples, **SERIES), apart)
+    assert all("interval:bootstrap" in score.signature for score in report.scores)
+
+
 def test_baselines_stand_beside_the_scores(tmp_path):
     examples, pairs = windows(count=12)
     bundle = bundle_of(examples, target={"season": 2}, metrics=["mae", "mase"], **SERIES)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dragoman.evaluation import significance
-from dragoman.evaluation.significance import interval, wilson_interval
+from dragoman.evaluation.significance import drawn_together, interval, wilson_interval
 
 
 def mean(sums_F):
@@ -84,6 +84,45 @@ def test_blocks_of_independent_rows_change_little_and_blocks_of_equal_rows_a_lot
     repeated = np.repeat(coins(60), 10, axis=0)
     assert width(repeated, 10) == pytest.approx(width(coins(60), 1), rel=0.25)
     assert width(repeated, 1) < 0.5 * width(repeated, 10)
+
+
+def test_intervals_of_windows_that_overlap_hold_the_truth():
+    """Windows of 12 steps, neighbours alike: intervals of 95% hold the mean error about 19 times in 20."""
+    trials, steps, overlap = 200, 2000, 12
+    numbers = np.random.default_rng(0)
+    errors = numbers.standard_normal((steps + overlap + 99, trials))
+    for step in range(1, len(errors)):
+        errors[step] += 0.9 * errors[step - 1]
+    sums = np.cumsum(np.abs(errors[100:]), axis=0)
+    truth = overlap * np.sqrt(2 / np.pi / (1 - 0.9**2))
+
+    def coverage(block):
+        ends = [
+            interval(np.stack([row, np.ones(len(row))], 1), mean, 200, 0.95, 1, block)[1:]
+            for row in (sums[overlap:] - sums[:-overlap]).T
+        ]
+        return np.mean([low <= truth <= high for low, high in ends])
+
+    assert drawn_together(steps - 1, overlap) == 3 * overlap
+    assert coverage(3 * overlap) > 0.89 > coverage(overlap)
+
+
+def test_how_many_windows_are_drawn_together():
+    assert drawn_together(1000, 1) == 1
+    assert drawn_together(1000, 10) == 30
+    assert drawn_together(250, 10) == 25  # ten blocks are left
+    assert drawn_together(50, 10) == 10  # never fewer than share steps
+    assert drawn_together(15, 10) == 7  # but two blocks
+    assert drawn_together(1, 10) == 1
+
+
+def test_intervals_of_few_blocks_are_as_wide_as_students():
+    """With ten blocks, and normal sums, ends lie where t of nine degrees is, not 1.96 deviations away."""
+    rows = coins(20_000)
+    _, low, high = interval(rows, mean, 20_000, 0.95, seed=1, block=2000)
+    runs = np.lib.stride_tricks.sliding_window_view(rows[:, 0], 2000).mean(axis=1)
+    spread = runs.std() / np.sqrt(10)
+    assert (high - low) / 2 == pytest.approx(2.262 * np.sqrt(10 / 9) * spread, rel=0.03)
 
 
 @pytest.mark.parametrize("block", [2, 7, 20])

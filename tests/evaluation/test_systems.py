@@ -95,7 +95,8 @@ def test_windows_come_back_with_their_errors(series_run, tmp_path):
     write_report(report, tmp_path / "written")
     made, read = system_of("made", report), read_system(tmp_path / "written", report.evaluation)
     assert made.rows == read.rows
-    assert [one.block for one in read.statistics] == [4, 4, 4]
+    assert [one.overlap for one in read.statistics] == [4, 4, 4]
+    assert [one.block for one in read.statistics] == [one.block for one in made.statistics]
     for ours, theirs in zip(made.statistics, read.statistics, strict=True):
         assert ours.label == theirs.label
         np.testing.assert_array_equal(ours.rows_NF, theirs.rows_NF)

@@ -322,6 +322,19 @@ def test_numbers_in_rows_are_written_and_read(options):
     assert recipe_from(ROWS | options).data.windows is None
 
 
+def test_published_units_are_of_each_column():
+    apart = {"data": SERIES | {"train": [{**SERIES["train"][0], "apart": True}]}}
+    scored = {"evaluation": {"metrics": [{"name": "mse", "units": "global"}]}}
+    for scale in ("series", "window"):
+        both = {side: {"kind": "numbers", "scale": scale} for side in ("source", "target")}
+        assert recipe_from(NUMBERS | apart | both | scored).target.scale == scale
+    assert recipe_from(NUMBERS | scored).target.scale == "global"
+    with pytest.raises(
+        RecipeError, match="`mse` .* `target.scale: global` there is one of all columns that `apart`"
+    ):
+        recipe_from(NUMBERS | apart | scored)
+
+
 def guided(given=True, weight=0.5, train=None, **sections):
     corpus = {"source": "a", "target": "b", **({"alignment": "c"} if given else {})}
     return recipe_from(

@@ -135,9 +135,9 @@ def test_a_bomb_of_aliases_never_goes_off():
     levels = "".join(
         f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in pairwise("abcdefghi")
     )
-    started = time.perf_counter()
+    started = time.process_time()
     document = read_yaml(f"a: &a [x, x]\n{levels}")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert len(document.faults) == 9 + 8 * 9
     assert document.value["i"] == [None] * 9
 

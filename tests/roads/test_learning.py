@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import dragoman
+from dragoman.evaluation.scored_set import read_examples
 
 LETTERS = "abcdefgh"
 PARTS = ("rnn", "gru", "lstm", "transformer")
@@ -81,7 +82,7 @@ def _part(kind: str) -> dict:
 def _learns(folder: Path, task: str, encoder: dict, decoder: dict, steps: int, at_least: float) -> None:
     _write_task(task, folder)
     bundle = dragoman.train(_recipe(folder, encoder, decoder, steps))
-    report = bundle.evaluate(dragoman.api.read_examples(bundle.recipe, (), None, "dev"))
+    report = bundle.evaluate(read_examples(bundle.recipe, (), None, "dev"))
     assert report.scores[0].value >= at_least, f"{report.scores[0].value} of {at_least}"
     assert dragoman.check(folder / "run") == []
 

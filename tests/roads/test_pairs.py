@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import dragoman
+from dragoman.evaluation.scored_set import read_examples
 from dragoman.records import Recording
 
 soundfile = pytest.importorskip("soundfile")
@@ -60,7 +61,7 @@ def learnt(folder: Path, steps: int, metric: str, data: dict, **sections: dict) 
 
 
 def score(bundle: dragoman.api.Bundle, *overrides: str) -> float:
-    examples = dragoman.api.read_examples(bundle.recipe, (), None, "dev")
+    examples = read_examples(bundle.recipe, (), None, "dev")
     return bundle.evaluate(examples, *overrides).scores[0].value
 
 
@@ -96,7 +97,7 @@ def tones(pitches_hz: list[float], draw: np.random.Generator) -> np.ndarray:
 
 def spread(bundle: dragoman.api.Bundle) -> float:
     """Return the mean absolute error of always answering the mean of each step."""
-    examples = dragoman.api.read_examples(bundle.recipe, (), None, "dev")
+    examples = read_examples(bundle.recipe, (), None, "dev")
     values = np.stack([bundle.codecs.target.normalise(one.targets[0]).values for one in examples])
     return float(np.abs(values - values.mean(axis=0)).mean())
 

@@ -66,6 +66,18 @@ def test_what_is_finished_is_not_repeated_and_what_was_stopped_goes_on(recipe):
     assert read_log(Path(again.runs[2], "log.jsonl"))[-1]["kind"] == "end"
 
 
+def test_a_folder_of_several_seeds_goes_on(recipe):
+    first = train_seeds(recipe, 2, say=quiet)
+    again = dragoman.train_seeds(recipe.run, seeds=3)
+    assert again.seeds == (7, 8, 9)
+    assert again.runs[:2] == first.runs
+    assert again.metrics[0].values[:2] == first.metrics[0].values
+    with pytest.raises(UserError, match=r"runs of several seeds.*: --seeds N goes on with all.*seed-1"):
+        dragoman.train(recipe.run)
+    with pytest.raises(CheckpointError, match=r"target\.min_count"):
+        dragoman.train_seeds(recipe.run, "target.min_count=2", seeds=3)
+
+
 def test_an_interruption_says_how_to_go_on_with_all(recipe, monkeypatch):
     def stop(*_, **__):
         raise Interrupted("stopped by SIGINT")

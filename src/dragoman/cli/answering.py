@@ -27,6 +27,7 @@ from dragoman.cli.options import (
 from dragoman.errors import RecipeError, UserError
 from dragoman.terminal import (
     beam_changes,
+    check_writable,
     data_of,
     device_of,
     inputs_of,
@@ -78,6 +79,9 @@ def predict(
     """
     files, changes = sorted_words(words)
     changes = [*changes, *beam_changes(beam, nbest)]
+    check_writable("--chart", chart)
+    if chart is not None and not chart.lower().endswith((".png", ".svg")):
+        raise UserError(f"--chart: expected FILE.png or FILE.svg, found {chart!r}")
     from dragoman.api import load
     from dragoman.model.kernels import hold_memory
 
@@ -161,6 +165,7 @@ def explain(
     if files:
         raise RecipeError([f"override {word!r}: expected key=value" for word in files])
     chosen = methods_of(methods or [], "usual" if page is None else "quick")
+    check_writable("--html", page)
     from dragoman.api import load
 
     bundle = load(run, device_of(device))

@@ -28,6 +28,7 @@ from dragoman.cli.options import (
 )
 from dragoman.errors import UserError
 from dragoman.terminal import (
+    check_writable,
     data_of,
     device_of,
     lm_options,
@@ -78,6 +79,7 @@ def evaluate(
     draw = drawing(pictures, picture_format, picture_count)
     chosen = split_of(split)
     data = data_of(one_file(files), source, target)
+    check_writable("--out", out, is_folder=True)
     from dragoman.api import evaluate_bundle, load
     from dragoman.evaluation.evaluate import format_scores, write_report
     from dragoman.model.kernels import hold_memory
@@ -211,6 +213,7 @@ def print_report(
     files, changes = words
     if files:
         raise UserError(f"report: expected key=value after the run, found {', '.join(files)}")
+    check_writable("--out", out)
     from dragoman.api import report
     from dragoman.explanation.report.page import as_html
     from dragoman.explanation.report.report_json import as_json as numbers_of
@@ -244,6 +247,7 @@ def drawing(
         if picture_format is not None or count is not None:
             raise UserError("--picture-format and --picture-count go with --pictures FOLDER")
         return None
+    check_writable("--pictures", folder, is_folder=True)
     if picture_format not in (None, "png", "svg"):
         raise UserError(f"--picture-format: expected png or svg, found {picture_format!r}")
     from dragoman.explanation.evaluation_pictures import draw_evaluation

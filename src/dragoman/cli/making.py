@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dragoman.cli.options import AsJson
 from dragoman.errors import UserError
 from dragoman.terminal import print_json, print_line, sorted_words, split_of
+
+if TYPE_CHECKING:
+    from dragoman.api import Bundle
 
 
 def demo(
@@ -87,9 +90,22 @@ def train(
     if is_data(files):
         typer.echo(plan(*files, overrides=changes).text(), err=True)
     bundle = train_recipe(files, *changes)
-    typer.echo(
-        f"the bundle is {bundle.folder}; try: echo 'your text' | dragoman predict {bundle.folder}", err=True
-    )
+    typer.echo(f"the bundle is {bundle.folder}; try: {first_question(bundle)}", err=True)
+
+
+def first_question(bundle: Bundle) -> str:
+    """Return the command that asks a model for the first time."""
+    if bundle.recipe.data.windows is not None:
+        return f"dragoman predict {bundle.folder} SERIES.csv"
+    match bundle.recipe.source.kind:
+        case "speech":
+            return f"dragoman predict {bundle.folder} SOUND.wav"
+        case "numbers":
+            return f"echo '1.5 2 3' | dragoman predict {bundle.folder}"
+        case "nothing":
+            return f"dragoman score {bundle.folder} TEXT"
+        case _:
+            return f"echo 'your text' | dragoman predict {bundle.folder}"
 
 
 def check(
@@ -138,6 +154,6 @@ def print_seeds(
     from dragoman.api import train_seeds
     from dragoman.training.seeds import SEEDS, format_seeds
 
-    found = train_seeds(list(files), *changes, seeds=seeds, split=split)
+    found = train_seeds(files[0] if len(files) == 1 else files, *changes, seeds=seeds, split=split)
     print_line(format_seeds(found))
     typer.echo(f"scores: {Path(found.runs[0]).parent / SEEDS}", err=True)

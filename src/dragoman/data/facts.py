@@ -42,7 +42,7 @@ def measure(names: Sequence[str]) -> Facts:
         case "series":
             return series_facts(_files(given, _series(given.train[0], columns, form), "series", columns))
         case "speech":
-            return speech_facts(_files(given, _manifest(given.train[0], columns, form), "manifest", columns))
+            return speech_facts(_files(given, _manifest(given.train[0], columns), "manifest", columns))
         case "pairs":
             table: Corpus = {"file": given.train[0], **_form(path, form, columns)}
             return pair_facts(_files(given, table, "file", columns), columns.features)
@@ -126,7 +126,7 @@ def _series(name: str, columns: Columns, form: str) -> Corpus:
     return said
 
 
-def _manifest(name: str, columns: Columns, form: str) -> Corpus:
+def _manifest(name: str, columns: Columns) -> Corpus:
     said: dict[str, object] = {"manifest": name}
     if columns.audio in ("audio_filepath", "path"):  # NeMo's and Common Voice's are recognised by their names
         return {**said, "target": columns.target} if columns.target not in ("text", "sentence") else said

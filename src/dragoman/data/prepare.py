@@ -248,9 +248,10 @@ def _training_examples(recipe: Recipe) -> Iterator[Example]:
         is_empty = False
         yield example
     if is_empty:
+        first = f"; the first, {rejects.first}" if rejects.first else ""
         raise DataError(
-            f"data.train: no training example is left ({rejects.summary()}); give files that have some, "
-            "or hold out less"
+            f"data.train: no training example is left ({rejects.summary()}{first}); give files that have "
+            "some, or hold out less"
         )
 
 

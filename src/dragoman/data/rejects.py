@@ -23,6 +23,8 @@ class Rejects:
         self.strict = strict
         self.path = path
         self.counts: dict[str, int] = {}
+        self.first: str | None = None
+        """The first row, where it is and what is wrong with it."""
 
     @property
     def total(self) -> int:
@@ -32,11 +34,10 @@ class Rejects:
     def add(self, kind: str, origin: Origin | None, found: str) -> None:
         """Count a row and list it; raises DataError where rows may not be bad."""
         found = shorten(found, _LONGEST_FOUND)
+        said = f"{f'{origin}: ' if origin else ''}{kind}: found {found}"
         if self.strict:
-            where = f"{origin}: " if origin else ""
-            raise DataError(
-                f"{where}{kind}: found {found}; mend the row, or let `data.strict: false` pass over such rows"
-            )
+            raise DataError(f"{said}; mend the row, or let `data.strict: false` pass over such rows")
+        self.first = self.first or said
         self.counts[kind] = self.counts.get(kind, 0) + 1
         if self.path is not None:
             self._append(self.path, kind, origin, found)

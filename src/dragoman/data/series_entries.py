@@ -169,10 +169,13 @@ def examples_to_come(recipe: Recipe, files: Sequence[str], horizon: int) -> tupl
     first = next(section for section in recipe.data.train if isinstance(section, SeriesFiles))
     section = first.model_copy(update={"series": tuple(files), "part": (None, None)})
     series = read_series(section, Path.cwd(), Rejects(strict=True))
-    return tuple(
-        Example(context_of(one, end_of(one), windows.context, horizon), id=one.id or "series")
-        for one in series
-    )
+    try:
+        return tuple(
+            Example(context_of(one, end_of(one), windows.context, horizon), id=one.id or "series")
+            for one in series
+        )
+    except DataError as error:
+        raise DataError(f"{', '.join(files)}: {error}") from error
 
 
 def windows_of(recipe: Recipe) -> Windows:

@@ -84,7 +84,7 @@ def _row(series: Series, moment: Moment | None, otherwise: int) -> int:
         case str():
             if series.times is None:
                 raise DataError(
-                    f"`part` has the date {moment}, but series {series.id!r} has no times; "
+                    f"`part` has the date {moment}, but {_named(series)} has no times; "
                     "give row numbers, or name the column of times"
                 )
             times = series.times[: len(series.values)]
@@ -106,6 +106,11 @@ def _shown(part: Part) -> str:
     return f"[{', '.join('null' if moment is None else str(moment) for moment in part)}]"
 
 
+def _named(series: Series) -> str:
+    """Name a series; one that is alone in its file needs no name."""
+    return f"series {series.id!r}" if series.id else "the series"
+
+
 def context_of(series: Series, start: int, context: int, horizon: int) -> Series:
     """Return what a model sees: values before `start`, times and known values over the horizon too.
 
@@ -114,14 +119,14 @@ def context_of(series: Series, start: int, context: int, horizon: int) -> Series
     """
     if not context <= start <= len(series.values):
         raise DataError(
-            f"series {series.id!r}: a context of {context:,} steps does not fit before row {start:,} "
+            f"{_named(series)}: a context of {context:,} steps does not fit before row {start:,} "
             f"of {len(series.values):,}"
         )
     first, end = start - context, start + horizon
     known = series.known_values
     if known is not None and len(known) < end:
         raise DataError(
-            f"series {series.id!r}: {', '.join(series.known_names)} must be known for {horizon:,} steps "
+            f"{_named(series)}: {', '.join(series.known_names)} must be known for {horizon:,} steps "
             f"after row {start:,}, found {len(known) - start:,}"
         )
     return replace(
@@ -142,7 +147,7 @@ def _times(series: Series, end: int) -> NDArray[np.datetime64]:
     step = step_of(times)
     if step is None:
         raise DataError(
-            f"series {series.id!r}: its times have no regular step that could go on; give those of the "
+            f"{_named(series)}: its times have no regular step that could go on; give those of the "
             "steps to be forecast"
         )
     return np.concatenate((times, go_on(times, step, end - len(times))))
@@ -200,7 +205,7 @@ def leaks(
         if complaint is None and one.times is None and _first_files_differ(train, held):
             complaint = "rows cannot be told apart where files differ; begin both lists with the same files"
         if complaint:
-            return f"series {one.id!r} of {shared[0]}: {complaint}"
+            return f"{_named(one)} of {shared[0]}: {complaint}"
     return None
 
 

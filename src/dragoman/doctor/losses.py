@@ -53,7 +53,7 @@ def loss_findings(
             "a smaller training.validate_every",
         )
         return
-    yield from _unigram(losses, validated, yardsticks)
+    yield from _unigram(validated, yardsticks)
     yield from _source(yardsticks)
     yield from _gap(losses, validated)
     yield from _end(validated, log, max_steps)
@@ -112,16 +112,14 @@ def _diverging(losses: Sequence[float], trained: Sequence[Mapping[str, Any]]) ->
         )
 
 
-def _unigram(
-    losses: Sequence[float], validated: Sequence[Mapping[str, Any]], yardsticks: Yardsticks
-) -> Iterator[Finding]:
+def _unigram(validated: Sequence[Mapping[str, Any]], yardsticks: Yardsticks) -> Iterator[Finding]:
     if yardsticks.unigram is None:
         return
     best = min(_number(line["loss"]) for line in validated)
     if best > 0.97 * yardsticks.unigram:
         yield _finding(
             "fault",
-            f"the best development loss, {best:.3g}, is that of guessing by how frequent symbols are "
+            f"the best development loss, {best:.3g}, is no better than guessing by how frequent symbols are "
             f"({yardsticks.unigram:.3g})",
             "neither the source nor what stands before is used: all answers are alike",
             "check that sources and targets stand on the same lines; then a lower learning rate",

@@ -7,13 +7,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.data.column_roles import FEATURES, SOURCES, TARGETS, TRANSCRIPTS
+from dragoman.data.splitting import key_of
 from dragoman.doctor.findings import Finding, Severity
 
 MOST_ROWS = 500_000
@@ -74,12 +74,6 @@ class Text:
     def _count(self, kind: str, place: str) -> None:
         self.kinds[kind] += 1
         self.first_lines.setdefault(kind, place)
-
-
-def key_of(text: str) -> bytes:
-    """Return a short hash of a text in NFC."""
-    form = unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
-    return blake2b(form, digest_size=8).digest()
 
 
 def _is_header(text: str) -> bool:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_FEWEST = 3
-"""Ranks of fewer examples than these say nothing."""
+_Numbers = Sequence[float] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +54,14 @@ def calibration(confidences: Sequence[float], is_right: Sequence[bool], bins: in
     return Calibration(found, error, float(sure_N.mean()), float(right_N.mean()))
 
 
-def rank_correlation(ones: Sequence[float], others: Sequence[float]) -> float | None:
-    """Return Spearman's correlation of pairs of finite numbers; None where ranks do not differ or are few."""
+def rank_correlation(ones: _Numbers, others: _Numbers, fewest: int = 3) -> float | None:
+    """Return Spearman's correlation of pairs of finite numbers.
+
+    None where ranks do not differ, or of fewer than `fewest` pairs: of two it is always 1 or -1.
+    """
     pairs_N2 = np.stack([np.asarray(ones, np.float64), np.asarray(others, np.float64)], axis=1)
     pairs_N2 = pairs_N2[np.isfinite(pairs_N2).all(axis=1)]
-    if len(pairs_N2) < _FEWEST:
+    if len(pairs_N2) < fewest:
         return None
     first_N, second_N = _ranks(pairs_N2[:, 0]), _ranks(pairs_N2[:, 1])
     if first_N.std() == 0 or second_N.std() == 0:

@@ -14,9 +14,6 @@ from dragoman.evaluation.systems import Answered, System, same_examples
 from dragoman.recipe.metrics import Evaluation
 
 SAME = "no difference that this test set can show"
-_STRETCH, _FEWEST = 3, 10
-"""Windows that overlap are tested in blocks three times as long, where ten such blocks are left: neighbouring
-blocks share steps too, and short ones take chance for a difference (docs/evaluation.md has the numbers)."""
 _LONGEST = 300
 """Characters of a text that the console shows."""
 
@@ -97,24 +94,17 @@ def compare_systems(
             for ours, theirs, one in zip(first.statistics, other.statistics, differences, strict=True)
         )
         pairs.append(_pair(first, other, metrics, worst))
-    block = _together(first.statistics[0])
+    block = first.statistics[0].block
     return Comparison(first.name, len(first.rows), block, tuple(pairs), evaluation, tuple(notes))
 
 
 def _differences(first: System, other: System, evaluation: Evaluation) -> list[Difference]:
     samples, confidence, seed = evaluation.bootstrap_samples, evaluation.confidence, evaluation.seed
-    block = _together(first.statistics[0])
+    block = first.statistics[0].block
     return [
         difference((a.rows_NF, a.score), (b.rows_NF, b.score), samples, confidence, seed, block)
         for a, b in zip(first.statistics, other.statistics, strict=True)
     ]
-
-
-def _together(found: Statistics) -> int:
-    """Return how many neighbours are drawn and exchanged together."""
-    if found.block == 1:
-        return 1
-    return max(found.block, min(_STRETCH * found.block, len(found.rows_NF) // _FEWEST))
 
 
 def _larger(one: Difference) -> float:

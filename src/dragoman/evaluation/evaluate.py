@@ -176,7 +176,7 @@ def summary(report: Report) -> dict[str, object]:
         **_overlap_summary(report.overlap),
         "decoding": report.decoding.model_dump(mode="json"),
         "evaluation": report.evaluation.model_dump(mode="json"),
-        **({"windows_together": report.statistics[0].block} if _is_numeric(report) else {}),
+        **({"windows_together": report.statistics[0].overlap} if _is_numeric(report) else {}),
     }
 
 
@@ -318,15 +318,6 @@ def scores_by(
         name: Group(len(numbers), scored(found.of(numbers), section))
         for name, numbers in sorted(members.items())
     }
-
-
-def format_groups(groups: Mapping[str, Group]) -> str:
-    """Write groups for the console: a line each, and the plain mean over groups of several."""
-    rows = [_cells(name, group.score) + [_count(group.examples)] for name, group in groups.items()]
-    if len(groups) > 1:
-        mean = sum(group.score.value for group in groups.values()) / len(groups)
-        rows.append(["mean", f"{mean:.2f}", "", f"of {len(groups)} groups"])
-    return "\n".join(_aligned(rows))
 
 
 def _count(examples: int) -> str:

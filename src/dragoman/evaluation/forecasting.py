@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dragoman import __version__
 from dragoman.errors import DataError
 from dragoman.evaluation.metrics import Score, Statistics, scored
+from dragoman.evaluation.significance import drawn_together
 from dragoman.recipe.metrics import Evaluation
 from dragoman.recipe.series import Crps, ForecastError, ForecastMetric, Mase, Smape
 
@@ -43,21 +44,21 @@ def measure_forecasts(
     metric: ForecastMetric,
     outcomes: Sequence[Outcomes],
     section: Evaluation,
-    block: int = 1,
+    overlap: int = 1,
     season: int | None = None,
 ) -> Score:
     """Score windows in their order, given in one part or several, with an interval; see `window_statistics`.
 
-    It is a bootstrap over blocks of `block` neighbouring windows (Kuensch 1989): as many as overlap,
-    since windows that share steps are no independent draws.
+    It is a bootstrap over blocks of neighbouring windows (Kuensch 1989) where `overlap` of them share steps,
+    since such windows are no independent draws.
     """
-    return scored(window_statistics(metric, outcomes, block, season), section)
+    return scored(window_statistics(metric, outcomes, overlap, season), section)
 
 
 def window_statistics(
-    metric: ForecastMetric, outcomes: Sequence[Outcomes], block: int = 1, season: int | None = None
+    metric: ForecastMetric, outcomes: Sequence[Outcomes], overlap: int = 1, season: int | None = None
 ) -> Statistics:
-    """Return the errors of windows in their order, and how many neighbours belong together.
+    """Return the errors of windows in their order, and how many neighbours share steps.
 
     `season` is what `naive_errors` were computed with. Raises DataError where there is nothing to score, or
     no number where one was needed.
@@ -69,20 +70,19 @@ def window_statistics(
         reason = "has no change a season apart in its past" if isinstance(metric, Mase) else "is missing"
         raise DataError(f"nothing to score: `{metric.label}` got {len(rows_NF):,} windows, and each {reason}")
     signature = "|".join(_signature(metric, outcomes[0], season))
-    return statistics_of_errors(metric.label, rows_NF, block, signature)
+    return statistics_of_errors(metric.label, rows_NF, overlap, signature)
 
 
-def statistics_of_errors(label: str, rows_NF: Numbers, block: int, signature: str) -> Statistics:
+def statistics_of_errors(label: str, rows_NF: Numbers, overlap: int, signature: str) -> Statistics:
     """Return the statistics of windows from their sums of errors and numbers of values (N, 2)."""
-    # Fewer than two blocks could not be drawn anew.
-    block = min(block, max(1, len(rows_NF) // 2))
+    block = drawn_together(len(rows_NF), overlap)
     parts = [
         signature,
         f"windows:{len(rows_NF)}",
         "interval:bootstrap" if block == 1 else f"interval:moving-blocks-of-{block}",
         f"dragoman:{__version__}",
     ]
-    return Statistics(label, rows_NF, _ratio, "|".join(parts), higher_is_better=False, block=block)
+    return Statistics(label, rows_NF, _ratio, "|".join(parts), higher_is_better=False, overlap=overlap)
 
 
 def window_rows(metric: ForecastMetric, outcomes: Outcomes) -> Numbers:

@@ -5,6 +5,7 @@ Shapes: N windows, H horizon, V variables, M samples.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
@@ -38,8 +39,7 @@ def forecast_statistics(
 ) -> dict[str, tuple[Statistics, ...]]:
     """Return the errors of forecasts under "model", and where there are training windows those of baselines.
 
-    As many windows as overlap belong together. DataError for an answer that ends before
-    its reference does.
+    DataError for an answer that ends before its reference does.
     """
     codec = bundle.codecs.target
     assert isinstance(codec, NumbersCodec), "only numbers are forecast"
@@ -58,10 +58,10 @@ def forecast_statistics(
         fitted = fit_baselines(codec, chain([first], pairs), truth.shape[1], season)
         for name, points in fitted.forecasts(sources).items():
             outcomes[name] = Outcomes(truth, points, deviations=deviations, naive_errors=naive)
-    block = _overlap(bundle)
+    overlap = _overlap(bundle, names)
     return {
         name: tuple(
-            window_statistics(metric, [outcome], block, season)
+            window_statistics(metric, [outcome], overlap, season)
             for metric in evaluation.metrics
             if isinstance(metric, _METRICS)
         )
@@ -82,10 +82,12 @@ def outcomes_of(
     return _outcomes(codec, predictions, truth, deviations, None)
 
 
-def _overlap(bundle: Bundle) -> int:
-    """Return how many neighbouring windows share steps of their targets."""
+def _overlap(bundle: Bundle, series: Sequence[str]) -> int:
+    """Return how many neighbouring windows, each of the series named, share steps of their targets."""
     windows = bundle.recipe.data.windows
-    return 1 if windows is None else -(-windows.horizon // windows.score_stride)
+    if windows is None:
+        return 1
+    return min(-(-windows.horizon // windows.score_stride), max(Counter(series).values()))
 
 
 def _refuse_short(predictions: Sequence[Prediction], targets: Sequence[Numbers]) -> None:

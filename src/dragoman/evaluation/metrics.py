@@ -22,7 +22,7 @@ from dragoman import __version__
 from dragoman.errors import DataError
 from dragoman.evaluation.moses import moses_signature, moses_tokenizer
 from dragoman.evaluation.rouge import rouge
-from dragoman.evaluation.significance import interval, wilson_interval
+from dragoman.evaluation.significance import drawn_together, interval, wilson_interval
 from dragoman.recipe.metrics import (
     Bleu,
     Chrf,
@@ -57,8 +57,8 @@ class Statistics:
     """What a metric knows of each example, `rows_NF`, and what a sum (F,) of rows is worth.
 
     All that is said of a metric follows from these: its score, the score of some of the examples or of one,
-    intervals, and whether two systems differ. Neighbours that share steps are drawn together, `block` of
-    them; of a share (`is_share`) the first column counts the hits, one an example at most. A metric that
+    intervals, and whether two systems differ. Of windows in their order, `overlap` neighbours share steps;
+    of a share (`is_share`) the first column counts the hits, one an example at most. A metric that
     `grades_examples` says of a single one how good it is: BLEU is 0 without four words in a row that are
     right, and a share knows only right and wrong.
     """
@@ -68,9 +68,14 @@ class Statistics:
     score: Callable[[Rows], float]
     signature: str
     higher_is_better: bool
-    block: int = 1
+    overlap: int = 1
     is_share: bool = False
     grades_examples: bool = True
+
+    @property
+    def block(self) -> int:
+        """How many neighbours are drawn together."""
+        return drawn_together(len(self.rows_NF), self.overlap)
 
     def of(self, numbers: Sequence[int]) -> Statistics:
         """Keep some examples, by their numbers from 0."""

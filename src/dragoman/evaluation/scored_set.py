@@ -23,10 +23,9 @@ def read_examples(
     if data is not None:
         return tuple(read_corpus(data, Path.cwd(), Rejects(strict=True)))
     recipe = override(recipe, overrides)
-    given = recipe.data.test if split == "test" else recipe.data.dev
-    held_out = recipe.data.held_out_test if split == "test" else recipe.data.held_out_dev
-    if given is None and not held_out:
+    if split == "test" and recipe.data.test is None and not recipe.data.held_out_test:
         raise BundleError(
-            f"the recipe of this bundle names no {split} set: give one with --source and --target"
+            "the recipe of this bundle names no test set: --split dev takes its development set, or give one "
+            "with --source and --target"
         )
     return read_split(recipe, split, Rejects(strict=recipe.data.strict))

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 _CHUNK = 1 << 22
 """Draws held at a time: 32 MiB of indices, and as much of counts."""
+_STRETCH, _FEWEST_BLOCKS = 3, 10
+"""Windows that overlap are drawn in blocks three times as long, where ten such blocks are left: neighbouring
+blocks share steps too, and short ones take chance for a difference (docs/evaluation.md has the numbers)."""
 _ROUNDING = 1e-10
 """Differences that are equal but for rounding, as a share of the scores: they count as equal."""
 
@@ -38,6 +41,14 @@ class Difference:
     p_randomisation: float
 
 
+def drawn_together(count: int, overlap: int) -> int:
+    """Return how many neighbours of so many windows belong together, where so many share steps."""
+    if overlap == 1:
+        return 1
+    wanted = max(overlap, min(_STRETCH * overlap, count // _FEWEST_BLOCKS))
+    return min(wanted, max(1, count // 2))  # fewer than two blocks could not be drawn anew
+
+
 def interval(
     rows_NF: NDArray[np.float64],
     score: Callable[[NDArray[np.float64]], float],
@@ -50,12 +61,13 @@ def interval(
 
     `score` turns summed statistics (F,) into the score of a corpus. One seed draws the same sentences for any
     statistics, so that intervals of two systems are of the same draws. The interval always holds the value.
-    Where neighbours are alike, runs of `block` rows are drawn together (moving blocks, Kuensch 1989).
+    Where neighbours are alike, runs of `block` rows are drawn together (moving blocks, Kuensch 1989); of few
+    blocks the interval is the expanded one of Hesterberg 2015, as wide as Student's t of so many.
     """
     value = score(rows_NF.sum(axis=0))
     drawn = _resampled(rows_NF, samples, seed) if block == 1 else _blocks(rows_NF, samples, seed, block)
     drawn_R = np.array([score(sums_F) for sums_F in drawn])
-    low, high = np.quantile(drawn_R, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(drawn_R, _ends(confidence, len(rows_NF), block))
     return value, min(float(low), value), max(float(high), value)
 
 
@@ -84,7 +96,7 @@ def difference(
     gains_RF = _exchanged(second_NF - first_NF, samples, seed, block)
     first_F, second_F = first_NF.sum(axis=0), second_NF.sum(axis=0)
     chance_R = np.array([second_score(second_F - row) - first_score(first_F + row) for row in gains_RF])
-    low, high = np.quantile(drawn_R, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(drawn_R, _ends(confidence, len(both_NF), block))
     return Difference(
         found,
         min(float(low), found),
@@ -114,6 +126,21 @@ def wilson_interval(hits: float, trials: int, confidence: float) -> tuple[float,
     spread = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
     low, high = max(0.0, centre - spread), min(1.0, centre + spread)
     return 100 * share, 100 * min(low, share), 100 * max(high, share)
+
+
+def _ends(confidence: float, count: int, block: int) -> tuple[float, float]:
+    """Return which quantiles of resamples are the ends of an interval.
+
+    Resamples of b blocks spread less than scores do, by √((b - 1) / b), and by how much is itself a guess of
+    b - 1 degrees of freedom: Student's t, by its expansion in z, which holds from four blocks on.
+    """
+    if block == 1:
+        return (1 - confidence) / 2, (1 + confidence) / 2
+    normal, blocks = NormalDist(), max(4.0, count / block)
+    z, free = normal.inv_cdf((1 + confidence) / 2), blocks - 1
+    t = z + (z**3 + z) / (4 * free) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
+    high = normal.cdf(t * math.sqrt(blocks / free))
+    return 1 - high, high
 
 
 def _resampled(rows_NF: NDArray[np.float64], samples: int, seed: int) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dragoman.data.codec import ports_of
 from dragoman.errors import UserError
+from dragoman.evaluation.calibration import rank_correlation
 from dragoman.explanation.attribution import Attribution, Method, attribute
 from dragoman.explanation.subject import Subject
 from dragoman.model.build import build_model
@@ -68,19 +69,7 @@ def _fresh(subject: Subject, seed: int) -> Subject:
 
 def _correlation(one_TP: Reals, other_TP: Reals) -> float:
     """Return the mean over target steps of the correlation of ranks; steps without any are left out."""
-    found = []
-    for one_P, other_P in zip(np.abs(one_TP), np.abs(other_TP), strict=True):
-        one_ranks_P, other_ranks_P = _ranks(one_P), _ranks(other_P)
-        spread = one_ranks_P.std() * other_ranks_P.std()
-        if spread > 0:
-            found.append(float((one_ranks_P * other_ranks_P).mean() / spread))
-    return float(np.mean(found)) if found else float("nan")
-
-
-def _ranks(values_P: Reals) -> Reals:
-    """Return ranks around zero; equal values share the mean of theirs."""
-    _, places_P, counts = np.unique(values_P, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks_P: Reals = (ends - (counts - 1) / 2)[places_P.ravel()]
-    around_P: Reals = ranks_P - ranks_P.mean()
-    return around_P
+    steps = zip(np.abs(one_TP), np.abs(other_TP), strict=True)
+    found = [rank_correlation(one_P, other_P, fewest=2) for one_P, other_P in steps]
+    told = [value for value in found if value is not None]
+    return float(np.mean(told)) if told else float("nan")

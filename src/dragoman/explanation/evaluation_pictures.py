@@ -78,14 +78,14 @@ def _draw_forecasts(
         truth = np.full_like(point, np.nan)
         came = series_of(references[0]).values[: len(point)]
         truth[: len(came)] = came
-        context = _named(bundle, series_of(prediction.example.source), point.shape[1])
+        context = _named(series_of(prediction.example.source), point.shape[1])
         shown = min(MOST_VARIABLES, point.shape[1])
         quantiles = {level: values[:, :shown] for level, values in _quantiles(bundle, prediction).items()}
         fan_chart(out, context, truth[:, :shown], point[:, :shown], quantiles)
         yield out
 
 
-def _named(bundle: Bundle, context: Series, variables: int) -> Series:
+def _named(context: Series, variables: int) -> Series:
     """Keep the variables that are drawn, and say where there are more."""
     if variables <= MOST_VARIABLES:
         return context

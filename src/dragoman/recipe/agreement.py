@@ -226,8 +226,11 @@ def of_model(source: Codec, joint_vocabulary: bool, model: Model) -> Iterator[st
         yield f"`model.frontend` has no effect on `source.kind: {source.kind}`: it shortens frames"
 
 
-def of_metrics(source: Codec, target: Codec, evaluation: Evaluation) -> Iterator[str]:
+def of_metrics(data: Data, source: Codec, target: Codec, evaluation: Evaluation) -> Iterator[str]:
     """Say where a metric does not fit what it compares."""
+    is_apart = any(isinstance(corpus, SeriesFiles) and corpus.apart for corpus in data.train)
+    scale = target.scale if isinstance(target, Numbers) and is_apart else "series"
+    pooled = scale if scale not in ("series", "window") else None
     for metric in evaluation.metrics:
         if isinstance(metric, ForecastError | Smape | Mase | Crps) != isinstance(target, Numbers):
             yield f"`evaluation.metrics`: `{metric.label}` does not fit `target.kind: {target.kind}`"
@@ -242,6 +245,12 @@ def of_metrics(source: Codec, target: Codec, evaluation: Evaluation) -> Iterator
             yield (
                 f"`evaluation.metrics`: `{metric.label}` in `units: global` divides by the deviation of "
                 f"values as they are, `target.transform: {target.transform}` learns another; `data` would do"
+            )
+        elif _is_in_deviations(metric) and pooled:
+            yield (
+                f"`evaluation.metrics`: `{metric.label}` in `units: global` divides by a deviation, and with "
+                f"`target.scale: {pooled}` there is one of all columns that `apart` makes series; `series` "
+                "or `window` learns one of each"
             )
 
 

@@ -69,7 +69,7 @@ def translate(
             case "value_error", _:
                 found += _contradictions(place.path, str(error["ctx"]["error"]), origins)
             case _, None:
-                complaint, suggested = _unknown(place, given, origins)
+                complaint, suggested = _unknown(place, origins)
                 found.append(complaint)
                 meant_keys |= suggested
             case "too_short", Items() if value:
@@ -108,9 +108,7 @@ def _path(key: str) -> Path:
     return tuple(int(step) if step.isdigit() else step for step in re.findall(r"[^.\[\]]+", key))
 
 
-def _unknown(
-    place: Place, given: Mapping[str, Any], origins: Mapping[Path, Origin]
-) -> tuple[Complaint, set[Path]]:
+def _unknown(place: Place, origins: Mapping[Path, Origin]) -> tuple[Complaint, set[Path]]:
     *above, key = place.path
     section, owner = tuple(above), place.owner
     others = [kind for kind, other in owner.sections.items() if key in other.model_fields]

@@ -80,7 +80,7 @@ def _string_choices(facts: PairFacts) -> Iterator[Choice]:
     yield Choice("target", {"kind": "words" if is_phonemes else "characters"}, _target_why(facts))
     size = _string_size(facts)
     is_recurrent = is_phonemes and facts.rows < 60_000
-    yield from _recurrent(facts) if is_recurrent else _transformer(size, "rotary", "decoder")
+    yield from _recurrent() if is_recurrent else _transformer(size, "rotary", "decoder")
     batch = 4096 if facts.rows >= 60_000 else 2048
     longest = max(facts.source.mean_characters, _target_length(facts)) + 2
     # Twice the data want half the passes and a little more: 18 of 119,000, 36 of 33,000, 51 of 7,000.
@@ -128,7 +128,7 @@ def _string_size(facts: PairFacts) -> _Size:
     return _Size(128, 4, 4, 512, dropout, 0.0015, why)
 
 
-def _recurrent(facts: PairFacts) -> Iterator[Choice]:
+def _recurrent() -> Iterator[Choice]:
     yield Choice(
         "model.encoder",
         {"kind": "lstm", "width": 384, "layers": 2, "bidirectional": True, "dropout": 0.3},

@@ -60,7 +60,7 @@ class Recipe(Section):
                 "have their length"
             )
         wrong += of_horizon(self.data, self.target, self.model, self.decoding)
-        wrong += of_metrics(self.source, self.target, self.evaluation)
+        wrong += of_metrics(self.data, self.source, self.target, self.evaluation)
         labels = ["loss", *(metric.label for metric in self.evaluation.metrics)]
         if self.training.watch not in labels:
             wrong.append(f"`training.watch: {self.training.watch}` is none of {', '.join(labels)}")

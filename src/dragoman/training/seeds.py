@@ -93,6 +93,12 @@ def train_seeds(
     return found
 
 
+def recipe_of_begun(folder: str | Path, overrides: Sequence[str] = ()) -> Recipe | None:
+    """Read what is trained in a folder of several seeds; None where it is another folder, or none."""
+    path = Path(folder, "seed-1", RECIPE)
+    return load_recipe(path, [f"run={json.dumps(str(folder))}", *overrides]) if path.is_file() else None
+
+
 def _with_seed(recipe: Recipe, number: int) -> Recipe:
     """Return the recipe of one of the runs, counted from 1."""
     changed = {"seed": recipe.seed + number - 1, "run": str(Path(recipe.run) / f"seed-{number}")}
