@@ -129,5 +129,11 @@ def test_models_of_numbers_have_nothing_to_score_by(series_run):
     (example, *_) = read_examples(bundle.recipe, (), None, "test")
     with pytest.raises(UserError, match="this needs targets of text, found numbers"):
         list(bundle.score([example]))
-    with pytest.raises(UserError, match="models of numbers do not answer together"):
-        dragoman.load(series_run, others=[series_run])
+
+
+def test_models_of_numbers_forecast_together(series_run):
+    alone, together = dragoman.load(series_run), dragoman.load(series_run, others=[series_run])
+    (example, *_) = dragoman.api.read_examples(alone.recipe, (), None, "test")
+    plain = ("decoding.samples=0", "decoding.quantiles=[]")
+    (one,), (both,) = alone.predict([example], *plain), together.predict([example], *plain)
+    np.testing.assert_allclose(both.values, one.values, rtol=1e-6)

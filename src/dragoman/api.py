@@ -217,9 +217,10 @@ def load(
 ) -> Bundle:
     """Load a bundle, verifying every file; executes nothing. Raises BundleError for anything not right.
 
-    With `others` they answer as one: the mean of their probabilities decides at every step. They may be of
-    any kinds and sizes; raises UserError where their vocabularies are not one. A `language_model`, a bundle
-    that was trained with `source: {kind: nothing}`, adds its log-probabilities times a weight.
+    With `others` they answer as one: the mean of their probabilities decides at every step, or the mean of
+    their forecasts. They may be of any kinds and sizes; raises UserError where their vocabularies are not
+    one, or what they forecast. A `language_model`, a bundle that was trained with `source: {kind: nothing}`,
+    adds its log-probabilities times a weight.
     """
     found = ensemble([load_bundle(given, device) for given in (folder, *others)])
     if language_model is not None:
@@ -382,7 +383,7 @@ def check(folder: str | Path) -> list[str]:
 
 def _with_verbs(loaded: bundles.Bundle) -> Bundle:
     """Give a bundle its methods."""
-    return Bundle(loaded.recipe, loaded.codecs, loaded.model, loaded.folder)
+    return Bundle(loaded.recipe, loaded.codecs, loaded.model, loaded.folder, loaded.others)
 
 
 def _pairs(pairs: Iterable[tuple[str, str] | Example]) -> Iterator[Example]:

@@ -59,12 +59,16 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
 
 @dataclass(frozen=True)
 class Bundle:
-    """What training leaves: a recipe, two codecs and a model; `folder` is where it lies, if on a disk."""
+    """What training leaves: a recipe, two codecs and a model; `folder` is where it lies, if on a disk.
+
+    `others` are bundles of numbers that forecast with this one; see `mean_forecast`.
+    """
 
     recipe: Recipe
     codecs: Codecs
     model: Seq2Seq
     folder: Path | None = None
+    others: tuple[Bundle, ...] = ()
 
     @property
     def device(self) -> torch.device:

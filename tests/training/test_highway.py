@@ -7,7 +7,7 @@ import torch
 from dragoman.data.frames import Frames
 from dragoman.model.build import build_model
 from dragoman.recipe.model import Model
-from dragoman.recipe.objectives import Squared
+from dragoman.recipe.objectives import Absolute, Squared
 from dragoman.records import Batch, Port, Sequence
 from dragoman.training.highway import fit_highway
 
@@ -35,7 +35,7 @@ class Windows:
         return Frames(self.contexts[entry]), target
 
 
-def model():
+def model(objective=None):
     section = Model.model_validate(
         {
             "encoder": {"kind": "gru", "width": 8},
@@ -45,7 +45,7 @@ def model():
     )
     torch.manual_seed(1)
     ports = Port("frames", VARIABLES, steps=CONTEXT), Port("frames", VARIABLES, steps=HORIZON)
-    return build_model(section, *ports, Squared(kind="squared"))
+    return build_model(section, *ports, objective or Squared(kind="squared"))
 
 
 @pytest.mark.parametrize("missing", [(), (3, 50)])
@@ -80,6 +80,18 @@ def test_the_fit_minimises_the_penalised_squared_error_of_rows_by_their_units():
     scale = float(penalty)
     assert float(weight.grad.abs().max()) < 1e-5 * scale
     assert float(bias.grad.abs().max()) < 1e-5 * scale
+
+
+def test_for_absolute_errors_the_fit_forgives_a_few_windows_that_are_far_off():
+    windows = Windows(noise=0.1)
+    windows.targets[::10] += 20.0
+    found = {}
+    for objective in (Absolute(kind="absolute"), Squared(kind="squared")):
+        fitted = model(objective)
+        fit_highway(fitted, windows, ridge=0.0)
+        found[objective.kind] = np.abs(fitted.highway.linear.bias.detach().numpy() - 0.7).max()
+    assert found["absolute"] < 0.2
+    assert found["squared"] > 1.5
 
 
 def test_what_has_no_variation_is_fitted_without_a_penalty_too():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dragoman.bundle import Bundle
 from dragoman.data.frames import Encoded
@@ -13,6 +13,7 @@ from dragoman.decoding.batches import answering, batches, named, where, windows
 from dragoman.decoding.constrained import Wanted
 from dragoman.decoding.forecast import forecast
 from dragoman.decoding.mbr import most_agreed
+from dragoman.decoding.mean_forecast import mean_forecast
 from dragoman.decoding.search import FAILED
 from dragoman.decoding.terminology import Terminology
 from dragoman.decoding.workers import Answering, Answers, Request, answering_requests
@@ -71,7 +72,10 @@ def decode(
     section = section or bundle.recipe.decoding
     if isinstance(section, Forecasting):
         _refuse_for_numbers(prefix, reads, workers)
-        yield from forecast(bundle, examples, section)
+        if bundle.others:
+            yield from mean_forecast((replace(bundle, others=()), *bundle.others), examples, section)
+        else:
+            yield from forecast(bundle, examples, section)
         return
     task = _task(bundle, section, prefix, reads, workers)
     spelling = None if task.terminology is None else task.terminology.spelling

@@ -13,7 +13,7 @@ import torch
 
 from dragoman.bundle import Bundle, json_line
 from dragoman.data.batching import batches_of
-from dragoman.data.number_codec import NumbersCodec
+from dragoman.data.number_codec import NumbersCodec, series_of
 from dragoman.data.portable import shown
 from dragoman.decoding.decode import decode
 from dragoman.errors import DataError
@@ -147,7 +147,12 @@ def _references(bundle: Bundle, example: Example, evaluation: Evaluation) -> tup
 
 
 def _loss(bundle: Bundle, examples: Sequence[Example], batch_tokens: int) -> tuple[float | None, int]:
-    """Return nats a token of the first references in float32, and how many tokens they have."""
+    """Return nats a token of the first references in float32, and how many tokens they have.
+
+    Forecasts that several models make together have no loss.
+    """
+    if bundle.others:
+        return None, sum(len(series_of(example.targets[0]).values) for example in examples)
     objective = plain(bundle.recipe.training.objective)
     was_training = bundle.model.training
     nats, tokens = 0.0, 0

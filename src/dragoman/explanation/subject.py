@@ -74,7 +74,7 @@ def subject_of(
     A forecast is the point forecast. Raises UserError for what leaves nothing to explain, and for an
     ensemble, DataError for values that cannot be encoded.
     """
-    if isinstance(bundle.model, Ensemble):
+    if isinstance(bundle.model, Ensemble) or bundle.others:
         raise UserError("an ensemble is explained member by member: name the folder of one bundle")
     if target is not None and section is not None:
         raise UserError("a target is given, so a way of decoding has no effect; give one of the two")

@@ -13,7 +13,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from dragoman.errors import UserError
 from dragoman.model.contracts import Decoded, Memory, State
 from dragoman.model.seq2seq import Loss, Seq2Seq
 from dragoman.records import Batch, Sequence
@@ -52,15 +51,10 @@ class Ensemble(Seq2Seq):
     """
 
     def __init__(self, members: Listed[Seq2Seq]) -> None:
-        """Take members over; raises ValueError where there are none or their vocabularies differ in size.
-
-        Raises UserError for members that write numbers.
-        """
+        """Take members over; raises ValueError where there are none or their vocabularies differ in size."""
         nn.Module.__init__(self)
         if not members:
             raise ValueError("an ensemble needs members")
-        if any(member.target_port.kind == "frames" for member in members):
-            raise UserError("models of numbers do not answer together; forecast with each, and take the mean")
         ports = {(member.source_port, member.target_port) for member in members}
         if len(ports) > 1:
             raise ValueError(f"members of an ensemble must have the same vocabularies, found {ports}")
