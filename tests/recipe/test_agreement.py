@@ -371,3 +371,20 @@ def test_alignments_that_cannot_guide_are_refused(options, match):
     assert guided().training.objective.guided_alignment == 0.5
     with pytest.raises(RecipeError, match=match):
         guided(**options)
+
+
+def passed_twice(**parts):
+    pair = {"run": "run", "data": {"train": [{"source": "a", "target": "b"}], "held_out_dev": 0.1}}
+    words = {"source": {"kind": "words"}, "target": {"kind": "words"}, "model": parts}
+    objective = {"kind": "cross_entropy", "r_drop": 1.0}
+    return recipe_from({**pair, **words, "training": {"max_steps": 1, "objective": objective}})
+
+
+def test_two_passes_without_dropout_are_refused():
+    dry = {"kind": "gru", "dropout": 0.0}
+    match = "`training.objective.r_drop` has no effect without dropout in `model.encoder` or `model.decoder`"
+    with pytest.raises(RecipeError, match=match):
+        passed_twice(encoder=dry, decoder=dry)
+    assert passed_twice(encoder=dry, decoder={"kind": "gru"}).training.objective.r_drop == 1
+    dropped = {"kind": "transformer", "dropout": 0.0, "attention_dropout": 0.1}
+    assert passed_twice(encoder=dropped, decoder=dry).training.objective.r_drop == 1

@@ -19,6 +19,9 @@ class CrossEntropy(Section):
     """Share of the loss that CTC on the encoder's steps has beside it (Watanabe et al. 2017)."""
     guided_alignment: float = Field(0.0, ge=0)
     """Weight of the cross-entropy of attention with given alignments beside it (Chen et al. 2016)."""
+    r_drop: float = Field(0.0, ge=0)
+    """Weight of how far apart two passes with different dropout are (Liang et al. 2021, their alpha); takes
+    twice the time and memory."""
 
 
 CROSS_ENTROPY = CrossEntropy(kind="cross_entropy")
