@@ -16,6 +16,7 @@ from dragoman.model.build import build_model
 from dragoman.recipe.decoding import Beam, CtcGreedy, Greedy
 from dragoman.recipe.objectives import MinimumRisk
 from dragoman.records import EOS
+from dragoman.training import minimum_risk
 from dragoman.training.minimum_risk import with_candidates
 from dragoman.training.train import train
 
@@ -64,9 +65,13 @@ def gold_of(part):
     return [tuple(row[:length]) for row, length in pairs]
 
 
-def test_parts_are_the_batch_with_distinct_priced_candidates(bundle, batch):
+def test_parts_are_the_batch_with_distinct_priced_candidates(bundle, batch, monkeypatch):
+    whole = list(with_candidates(bundle, batch, CER, 0))
+    assert [part.ids for part in whole] == [batch.ids]
+    monkeypatch.setattr(minimum_risk, "_FEWEST_TOKENS", 1)
     parts = list(with_candidates(bundle, batch, CER, 0))
     assert len(parts) > 1
+    assert all_rows(parts) == all_rows(whole)
     assert [name for part in parts for name in part.ids] == list(batch.ids)
     decode = bundle.codecs.text.decode
     for part in parts:
@@ -117,10 +122,12 @@ def test_answers_keep_to_the_limits_of_decoding(bundle, batch):
     )
 
 
-def test_links_go_with_their_rows(bundle, batch):
+def test_links_go_with_their_rows(bundle, batch, monkeypatch):
+    monkeypatch.setattr(minimum_risk, "_FEWEST_TOKENS", 1)
     rows = len(batch.ids)
     links_L3 = torch.tensor([[row, 0, row % 2] for row in range(rows)])
     parts = list(with_candidates(bundle, replace(batch, links_L3=links_L3), CER, 0))
+    assert len(parts) > 1
     assert [part.links_L3[:, 0].tolist() for part in parts] == [list(range(len(part.ids))) for part in parts]
     assert torch.cat([part.links_L3[:, 2] for part in parts]).tolist() == links_L3[:, 2].tolist()
 
