@@ -50,7 +50,7 @@ def token_loss(model: Seq2Seq, batch: Batch, section: CrossEntropy) -> Loss:
 
 def _first(memory: Memory, batch: Batch) -> Memory:
     """Return what was read of each row for the first time."""
-    rows = len(batch.ids)
+    rows = len(batch.target.lengths_B)
     is_once = rows == len(memory.mask_NS)
     return memory if is_once else memory.keep(torch.arange(rows, device=memory.mask_NS.device))
 
@@ -97,7 +97,7 @@ def _with_own(model: Seq2Seq, memory: Memory, target: Sequence, share: float) ->
 
 def _twice(batch: Batch) -> Batch:
     """Put a batch below itself: row b again as row B + b."""
-    rows, links_L3 = len(batch.ids), batch.links_L3
+    rows, links_L3 = len(batch.target.lengths_B), batch.links_L3
     if links_L3 is not None:
         links_L3 = torch.cat([links_L3, links_L3 + links_L3.new_tensor([rows, 0, 0])])
     return Batch(_repeated(batch.source), _repeated(batch.target), batch.ids * 2, links_L3)

@@ -21,7 +21,7 @@ from dragoman.records import Sequence as Padded
 
 Tokens = tuple[int, ...]
 _FEWEST_TOKENS = 4096
-"""Candidates of a part, padding included, that fit any memory: smaller parts only take longer."""
+"""Tokens of candidates that fit any memory: smaller parts only take longer."""
 _ROWS = 2**32
 """No batch has as many rows: draws of two batches never begin alike."""
 
@@ -29,14 +29,15 @@ _ROWS = 2**32
 def with_candidates(bundle: Bundle, batch: Batch, section: MinimumRisk, draw: int) -> Iterator[Batch]:
     """Cut a batch into parts and give each its candidates: distinct answers that the model draws.
 
-    A part has about as many candidates as the batch has rows, so that it takes the memory of the batch; short
-    ones may be more. Draws depend on the recipe's seed, on `draw` and on the row alone; no random state is
-    touched. They keep to the limits of the recipe's `decoding`, within its `batch_tokens`.
+    The candidates of a part have no more tokens than the targets of the batch, padding included, or those of
+    one source, so that it takes the memory of the batch. Draws depend on the recipe's seed, on `draw` and on
+    the row alone; no random state is touched. They keep to the limits of the recipe's `decoding`, and are
+    drawn within its `batch_tokens`.
     """
     found = _drawn(bundle, batch, section, draw)
     most = max(len(one.tokens) for one in found)
     longest = max(len(tokens) for one in found for tokens in one.tokens)
-    rows = max(1, len(found) // most, _FEWEST_TOKENS // (most * longest))
+    rows = max(1, max(_FEWEST_TOKENS, batch.target.values.numel()) // (most * longest))
     for start in range(0, len(found), rows):
         part = _part(batch, start, start + rows)
         yield replace(part, candidates=_padded(found[start : start + rows], batch.target.lengths_B.device))
