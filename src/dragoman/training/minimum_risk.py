@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from dragoman.bundle import Bundle
-from dragoman.decoding.batches import answering
 from dragoman.decoding.decode import searching
 from dragoman.decoding.likeness import likeness
 from dragoman.decoding.search import search
@@ -18,6 +17,7 @@ from dragoman.recipe.decoding import Decoding, Limits, Sample
 from dragoman.recipe.objectives import MinimumRisk
 from dragoman.records import EOS, PAD, Batch, Candidates
 from dragoman.records import Sequence as Padded
+from dragoman.training.validation import undisturbed
 
 Tokens = tuple[int, ...]
 _FEWEST_TOKENS = 4096
@@ -58,7 +58,7 @@ def _drawn(bundle: Bundle, batch: Batch, section: MinimumRisk, draw: int) -> lis
     steps = max(1, batch.source.values.shape[1])
     rows = max(1, sample.batch_tokens // (steps * sample.samples))
     found = []
-    with answering(model):
+    with undisturbed(model):
         for start in range(0, len(batch.ids), rows):
             part = _part(batch, start, start + rows)
             keys = [draw * _ROWS + start + row for row in range(len(part.ids))]
