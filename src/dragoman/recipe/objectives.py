@@ -32,7 +32,7 @@ class Told(Section):
 class MinimumRisk(Section):
     """The expected cost of answers that are drawn beside the cross-entropy (Shen et al. 2016).
 
-    A step takes several times as long: the model answers, and reads its answers.
+    A step takes many times as long: the model answers, and reads its answers.
     """
 
     weight: float = Field(0.5, gt=0, lt=1)
