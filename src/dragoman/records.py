@@ -1,13 +1,13 @@
 """What travels: examples, sequences, batches, hypotheses.
 
 Shapes: B batch, S steps, T target steps, F features, V variables of a series, C known covariates, M samples
-of audio, H horizon, L links.
+of audio, H horizon, L links, K candidates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -138,21 +138,35 @@ class Sequence:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """Answers that a model might give, K for each source, side by side: `answers` has B·K rows.
+
+    `costs_BK` says how bad each is, `mask_BK` is True where there is one.
+    """
+
+    answers: Sequence
+    costs_BK: Tensor
+    mask_BK: Tensor
+
+
+@dataclass(frozen=True)
 class Batch:
     """Sources and targets of the same examples, in the same order, with their ids.
 
     `links_L3`, where alignments are learnt from: the row, target step and source step of each link.
+    `candidates`, where it is learnt from what answers cost, lie on the device of the model.
     """
 
     source: Sequence
     target: Sequence
     ids: tuple[str, ...]
     links_L3: Tensor | None = None
+    candidates: Candidates | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """Move to a device."""
+        """Move sources, targets and links to a device."""
         links_L3 = None if self.links_L3 is None else self.links_L3.to(device, non_blocking=True)
-        return Batch(self.source.to(device), self.target.to(device), self.ids, links_L3)
+        return replace(self, source=self.source.to(device), target=self.target.to(device), links_L3=links_L3)
 
 
 @dataclass(frozen=True, slots=True)

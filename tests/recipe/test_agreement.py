@@ -388,3 +388,52 @@ def test_alignments_that_cannot_guide_are_refused(options, match):
     assert guided().training.objective.guided_alignment == 0.5
     with pytest.raises(RecipeError, match=match):
         guided(**options)
+
+
+PAIRS = {
+    "run": "run",
+    "data": {"train": [{"source": "a", "target": "b"}], "held_out_dev": 0.1},
+    "source": {"kind": "words"},
+    "target": {"kind": "words"},
+}
+
+
+def learnt_by(options, **parts):
+    objective = {"kind": "cross_entropy", **options}
+    return recipe_from({**PAIRS, "model": parts, "training": {"max_steps": 1, "objective": objective}})
+
+
+def test_two_passes_without_dropout_are_refused():
+    dry, twice = {"kind": "gru", "dropout": 0.0}, {"r_drop": 1.0}
+    match = "`training.objective.r_drop` has no effect without dropout in `model.encoder` or `model.decoder`"
+    with pytest.raises(RecipeError, match=match):
+        learnt_by(twice, encoder=dry, decoder=dry)
+    assert learnt_by(twice, encoder=dry, decoder={"kind": "gru"}).training.objective.r_drop == 1
+    dropped = {"kind": "transformer", "dropout": 0.0, "attention_dropout": 0.1}
+    assert learnt_by(twice, encoder=dropped, decoder=dry).training.objective.r_drop == 1
+
+
+def test_a_share_that_rises_must_be_there():
+    match = "`sampling_warmup_steps` has no effect without `scheduled_sampling`"
+    with pytest.raises(RecipeError, match=match):
+        learnt_by({"sampling_warmup_steps": 9})
+    with pytest.raises(RecipeError, match=match):
+        said(objective={"kind": "squared", "sampling_warmup_steps": 9})
+    risen = {"scheduled_sampling": 0.5, "sampling_warmup_steps": 9}
+    assert learnt_by(risen).training.objective.sampling_warmup_steps == 9
+    assert said(objective={"kind": "squared", **risen}).training.objective.scheduled_sampling == 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"weight": 1.0}, "a number of more than 0|below 1"),
+        ({"samples": 1}, "a whole number of at least 2, found 1"),
+        ({"sharpness": 0.0}, "a number above 0, found 0.0"),
+        ({"cost": "ter"}, "cost"),
+    ],
+)
+def test_minimum_risk_keeps_to_its_bounds(options, match):
+    assert learnt_by({"minimum_risk": {}}).training.objective.minimum_risk.samples == 8
+    with pytest.raises(RecipeError, match=match):
+        learnt_by({"minimum_risk": options})

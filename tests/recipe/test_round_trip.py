@@ -61,6 +61,7 @@ CHOSEN = {
     "language": [None],
     "alignment": [None],
     "guided_alignment": [0.0],
+    "sampling_warmup_steps": [0],
 }
 
 

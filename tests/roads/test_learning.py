@@ -40,7 +40,7 @@ def _write_task(task: str, folder: Path) -> None:
     folder.joinpath("train.tsv").write_text("".join(rows[60:]), "utf-8")
 
 
-def _recipe(folder: Path, encoder: dict, decoder: dict, steps: int) -> dragoman.Recipe:
+def _recipe(folder: Path, encoder: dict, decoder: dict, steps: int, option: dict) -> dragoman.Recipe:
     return dragoman.recipe_from(
         {
             "run": str(folder / "run"),
@@ -54,7 +54,7 @@ def _recipe(folder: Path, encoder: dict, decoder: dict, steps: int) -> dragoman.
             "target": {"kind": "characters"},
             "model": {"encoder": encoder, "decoder": decoder},
             "training": {
-                "objective": {"kind": "cross_entropy", "label_smoothing": 0.0},
+                "objective": {"kind": "cross_entropy", "label_smoothing": 0.0, **option},
                 "optimizer": {"kind": "adam", "learning_rate": 0.005},
                 "schedule": {"kind": "cosine", "warmup_steps": 20, "final_fraction": 0.05},
                 "batch_tokens": 1024,
@@ -79,9 +79,17 @@ def _part(kind: str) -> dict:
     return {"kind": kind, "width": 64, "dropout": 0.0}
 
 
-def _learns(folder: Path, task: str, encoder: dict, decoder: dict, steps: int, at_least: float) -> None:
+def _learns(
+    folder: Path,
+    task: str,
+    encoder: dict,
+    decoder: dict,
+    steps: int,
+    at_least: float,
+    option: dict | None = None,
+) -> None:
     _write_task(task, folder)
-    bundle = dragoman.train(_recipe(folder, encoder, decoder, steps))
+    bundle = dragoman.train(_recipe(folder, encoder, decoder, steps, option or {}))
     report = bundle.evaluate(read_examples(bundle.recipe, (), None, "dev"))
     assert report.scores[0].value >= at_least, f"{report.scores[0].value} of {at_least}"
     assert dragoman.check(folder / "run") == []
@@ -100,6 +108,20 @@ def test_every_pair_learns_to_reverse(tmp_path, encoder, decoder):
 def test_every_task_is_learnt(tmp_path, task, encoder, decoder):
     steps, at_least = (1600, 70) if task == "add" else (400, 80)
     _learns(tmp_path, task, _part(encoder), _part(decoder), steps, at_least)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"r_drop": 1.0},
+        {"scheduled_sampling": 0.25, "sampling_warmup_steps": 200},
+        {"minimum_risk": {"cost": "cer", "samples": 4}},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_it_is_learnt_with_every_option_of_the_objective(tmp_path, option):
+    parts = ({**_part("gru"), "dropout": 0.1}, {**_part("gru"), "dropout": 0.1})
+    _learns(tmp_path, "copy", *parts, steps=400, at_least=80, option=option)
 
 
 @pytest.mark.parametrize(

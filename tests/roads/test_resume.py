@@ -59,6 +59,21 @@ PAIRS = {
         "decoder": {"kind": "rnn", **RECURRENT, "attention": {"kind": "location"}, "input_feeding": True},
         "training": {"optimizer": {"kind": "adafactor"}},
     },
+    "objective": {
+        "codec": CHARACTERS,
+        "encoder": {"kind": "gru", **RECURRENT},
+        "decoder": {"kind": "gru", **RECURRENT},
+        "training": {
+            "accumulate": 2,
+            "objective": {
+                "kind": "cross_entropy",
+                "r_drop": 1.0,
+                "scheduled_sampling": 0.5,
+                "sampling_warmup_steps": 20,
+                "minimum_risk": {"samples": 2},
+            },
+        },
+    },
 }
 SPEECH = {
     "kind": "speech",

@@ -1,11 +1,12 @@
-"""Learning rates are pure functions of the step."""
+"""Learning rates and scheduled sampling are pure functions of the step."""
 
 import math
 
 import pytest
 
+from dragoman.recipe.objectives import CROSS_ENTROPY, CrossEntropy, Ctc, Squared
 from dragoman.recipe.run import Constant, Decay, InverseSqrt, Plateau
-from dragoman.training.schedules import rate_factor
+from dragoman.training.schedules import objective_at, rate_factor
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,24 @@ def test_a_plateau_multiplies_what_the_plateaus_left():
     section = Plateau(kind="plateau", warmup_steps=4)
     assert rate_factor(section, 2, None, 0.25) == pytest.approx(0.125)
     assert rate_factor(section, 100, None, 0.25) == 0.25
+
+
+@pytest.mark.parametrize(("loss", "kind"), [(CrossEntropy, "cross_entropy"), (Squared, "squared")])
+def test_scheduled_sampling_rises_on_a_line_and_stays(loss, kind):
+    section = loss(kind=kind, scheduled_sampling=0.5, sampling_warmup_steps=10)
+    shares = [objective_at(section, step).scheduled_sampling for step in range(1, 21)]
+    assert shares == pytest.approx([min(0.5, step / 20) for step in range(1, 21)])
+    assert objective_at(section, 10) == section.model_copy(update={"scheduled_sampling": 0.5})
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        CROSS_ENTROPY,
+        Ctc(kind="ctc"),
+        CrossEntropy(kind="cross_entropy", scheduled_sampling=0.3),
+        Squared(kind="squared", scheduled_sampling=0.3),
+    ],
+)
+def test_without_warm_up_objectives_do_not_change(section):
+    assert objective_at(section, 1) is section

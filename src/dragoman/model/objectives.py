@@ -11,20 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
-from dragoman.model.guided_alignment import alignment_loss
 from dragoman.model.roll_out import roll_out
 from dragoman.model.seq2seq import Loss, Seq2Seq
-from dragoman.recipe.objectives import CrossEntropy, Ctc, NumericObjective, Objective
+from dragoman.model.token_losses import token_loss
+from dragoman.recipe.objectives import CROSS_ENTROPY, CrossEntropy, Ctc, NumericObjective, Objective
 from dragoman.records import Batch
 
 
 def objective_loss(model: Seq2Seq, batch: Batch, section: Objective) -> Loss:
     """Return the loss of a batch as a sum over its target steps, so that batches of a step add up."""
     match section:
-        case CrossEntropy(ctc_weight=0, guided_alignment=0):
-            return model.loss(batch, section.label_smoothing)
         case CrossEntropy():
-            return _joint_loss(model, batch, section)
+            return token_loss(model, batch, section)
         case Ctc():
             total = model.ctc_loss_of(model.encode(batch.source), batch.target).total
             return Loss(total, total.detach(), target_steps([batch]))
@@ -36,9 +34,7 @@ def plain(section: Objective) -> Objective:
     """Return an objective as it is scored: by itself, and given the reference before each step."""
     match section:
         case CrossEntropy():
-            return section.model_copy(
-                update={"label_smoothing": 0.0, "ctc_weight": 0.0, "guided_alignment": 0.0}
-            )
+            return CROSS_ENTROPY.model_copy(update={"label_smoothing": 0.0})
         case Ctc():
             return section
         case _:
@@ -48,21 +44,6 @@ def plain(section: Objective) -> Objective:
 def target_steps(batches: Sequence[Batch]) -> int:
     """Count the target steps, end symbols included, that the loss of these batches sums over."""
     return sum(int(batch.target.lengths_B.sum()) for batch in batches)
-
-
-def _joint_loss(model: Seq2Seq, batch: Batch, section: CrossEntropy) -> Loss:
-    """Put beside the loss of tokens what attention should read, and what CTC makes of the same source."""
-    guide, weight = section.guided_alignment, section.ctc_weight
-    memory = model.encode(batch.source)
-    decoded = model.teach(memory, batch.target, reads=guide > 0)
-    loss = model.loss_after(decoded, batch.target, section.label_smoothing)
-    total = loss.total
-    if guide and batch.links_L3 is not None:
-        assert decoded.reads_BTS is not None, "the recipe sees to it that the decoder attends"
-        total = total + guide * alignment_loss(decoded.reads_BTS, batch.links_L3)
-    if weight:
-        total = (1 - weight) * total + weight * model.ctc_loss_of(memory, batch.target).total
-    return Loss(total, loss.nll, loss.tokens)
 
 
 def _number_loss(model: Seq2Seq, batch: Batch, section: NumericObjective) -> Loss:

@@ -86,6 +86,22 @@ def of_alignment(
         yield "`training.objective.guided_alignment` needs a decoder that attends to its source"
 
 
+def of_tokens(model: Model, objective: Objective) -> Iterator[str]:
+    """Say where the model leaves an option of the cross-entropy without effect."""
+    if not isinstance(objective, CrossEntropy):
+        return
+    if objective.r_drop and not _has_dropout(model):
+        yield (
+            "`training.objective.r_drop` has no effect without dropout in `model.encoder` or "
+            "`model.decoder`: both passes are alike; `dropout: 0.1` would do"
+        )
+
+
+def _has_dropout(model: Model) -> bool:
+    parts = (model.encoder, model.decoder)
+    return any(rate > 0 for part in parts for key, rate in part if key.endswith("dropout"))
+
+
 def of_horizon(data: Data, target: Codec, model: Model, decoding: Decoding) -> Iterator[str]:
     """Say where nothing tells how many numbers are forecast."""
     if not isinstance(target, Numbers) or not isinstance(decoding, Forecasting) or data.windows is not None:

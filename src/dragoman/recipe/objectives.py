@@ -6,10 +6,51 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from dragoman.recipe.decoding import Utility
 from dragoman.recipe.section import Section, refuse
 
 
-class CrossEntropy(Section):
+class Told(Section):
+    """What losses have in common whose steps are told the target before them."""
+
+    scheduled_sampling: float = Field(0.0, ge=0, le=1)
+    """Share of the steps that are told the model's own answer to the step before in training (Bengio et al.
+    2015). Numbers are taken step by step for it; tokens are those of a first pass that is told the reference
+    (Mihaylova and Martins 2019)."""
+    sampling_warmup_steps: int = Field(0, ge=0)
+    """Steps of training in which that share rises in a line; 0 has all of it from the first step on."""
+
+    @model_validator(mode="after")
+    def _is_sampled(self) -> Self:
+        if self.sampling_warmup_steps and not self.scheduled_sampling:
+            raise ValueError(
+                "`sampling_warmup_steps` has no effect without `scheduled_sampling`; 0.25 would do"
+            )
+        return self
+
+
+class MinimumRisk(Section):
+    """The expected cost of answers that are drawn beside the cross-entropy (Shen et al. 2016).
+
+    A step takes many times as long: the model answers, and reads its answers.
+    """
+
+    weight: float = Field(0.5, gt=0, lt=1)
+    """Share of the loss; the rest is that of the reference."""
+    cost: Utility = "chrf"
+    """What an answer costs that is not the reference: 1 less chrF, BLEU (of sentences) or exact match, or the
+    error rate in characters or words."""
+    samples: int = Field(8, ge=2)
+    """How many answers are drawn for each source; the distinct ones are candidates."""
+    temperature: float = Field(1.0, gt=0)
+    """Of drawing; above 1 candidates differ more."""
+    sharpness: float = Field(1.0, gt=0)
+    """Power of the probabilities of candidates, which then share 1 (alpha in the paper: 0.005)."""
+    with_reference: bool = True
+    """The reference is a candidate too."""
+
+
+class CrossEntropy(Told):
     """Negative log-likelihood of the target, a token."""
 
     kind: Literal["cross_entropy"]
@@ -19,6 +60,11 @@ class CrossEntropy(Section):
     """Share of the loss that CTC on the encoder's steps has beside it (Watanabe et al. 2017)."""
     guided_alignment: float = Field(0.0, ge=0)
     """Weight of the cross-entropy of attention with given alignments beside it (Chen et al. 2016)."""
+    r_drop: float = Field(0.0, ge=0)
+    """Weight of how far apart two passes with different dropout are (Liang et al. 2021, their alpha); takes
+    twice the time and memory."""
+    minimum_risk: MinimumRisk | None = None
+    """Make the expected cost of the model's own answers smaller too; usually after `training.begin_with`."""
 
 
 CROSS_ENTROPY = CrossEntropy(kind="cross_entropy")
@@ -31,12 +77,8 @@ class Ctc(Section):
     kind: Literal["ctc"]
 
 
-class Numeric(Section):
+class Numeric(Told):
     """What all losses of numbers have in common."""
-
-    scheduled_sampling: float = Field(0.0, ge=0, le=1)
-    """Share of the steps whose previous values are the model's own in training (Bengio et al. 2015); slower,
-    step by step."""
 
 
 class Distance(Numeric):

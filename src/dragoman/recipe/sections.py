@@ -6,7 +6,15 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dragoman.recipe.agreement import of_alignment, of_data, of_horizon, of_losses, of_metrics, of_model
+from dragoman.recipe.agreement import (
+    of_alignment,
+    of_data,
+    of_horizon,
+    of_losses,
+    of_metrics,
+    of_model,
+    of_tokens,
+)
 from dragoman.recipe.data import Codec, Data
 from dragoman.recipe.decoding import Beam, Decoding, Seed
 from dragoman.recipe.metrics import Evaluation
@@ -53,6 +61,7 @@ class Recipe(Section):
         wrong += of_data(self.data, self.source, self.target)
         wrong += of_model(self.source, self.joint_vocabulary, self.model)
         wrong += of_alignment(self.data, self.source, self.target, self.model, self.training.objective)
+        wrong += of_tokens(self.model, self.training.objective)
         wrong += of_losses(self.target, self.model, self.training.objective, self.decoding)
         if isinstance(self.target, Numbers) and self.training.pad_to not in ("auto", 1):
             wrong.append(

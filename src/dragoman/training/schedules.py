@@ -1,9 +1,13 @@
-"""Learning rates as pure functions of the step; the plateau's factor is state and comes from `watching`."""
+"""What changes with the step, as pure functions of it: learning rates and scheduled sampling.
+
+The plateau's factor is state and comes from `watching`.
+"""
 
 from __future__ import annotations
 
 import math
 
+from dragoman.recipe.objectives import Objective, Told
 from dragoman.recipe.run import Constant, Decay, InverseSqrt, Plateau, Schedule
 
 
@@ -22,6 +26,14 @@ def rate_factor(section: Schedule, step: int, max_steps: int | None, plateau_fac
             return _warm(step, section.warmup_steps) * _fallen(section, step, max_steps)
         case Plateau():
             return _warm(step, section.warmup_steps) * plateau_factor
+
+
+def objective_at(section: Objective, step: int) -> Objective:
+    """Return the objective that step 1, 2, ... uses: scheduled sampling rises in a line."""
+    if not isinstance(section, Told) or not section.sampling_warmup_steps:
+        return section
+    share = section.scheduled_sampling * _warm(step, section.sampling_warmup_steps)
+    return section.model_copy(update={"scheduled_sampling": share})
 
 
 def _warm(step: int, warmup_steps: int) -> float:

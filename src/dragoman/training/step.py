@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -16,12 +16,14 @@ from dragoman.data.text import TextCodec
 from dragoman.errors import Diverged
 from dragoman.model.kernels import compute
 from dragoman.model.objectives import objective_loss, target_steps
+from dragoman.recipe.objectives import CrossEntropy, Objective
 from dragoman.records import Batch
 from dragoman.records import Sequence as Padded
 from dragoman.training.checkpoint import write_whole
+from dragoman.training.minimum_risk import with_candidates
 from dragoman.training.optimization import gradient_norm, set_learning_rate
 from dragoman.training.run import Run
-from dragoman.training.schedules import rate_factor
+from dragoman.training.schedules import objective_at, rate_factor
 from dragoman.training.state import Interval
 
 _MOST_SKIPPED = 5
@@ -55,13 +57,23 @@ def _draw(run: Run) -> list[Batch]:
 def _accumulate_gradient(run: Run, batches: Sequence[Batch]) -> float:
     """Return the summed negative log-likelihood; the gradient is that of the mean over all tokens."""
     tokens = target_steps(batches)
+    section = objective_at(run.recipe.training.objective, run.state.step + 1)
     nlls = []
-    for batch in batches:
-        with compute(run.precision, run.device):
-            loss = objective_loss(run.model, batch.to(run.device), run.recipe.training.objective)
-        torch.autograd.backward(loss.total / tokens)
-        nlls.append(loss.nll)
+    for number, batch in enumerate(batches):
+        for part in _parts(run, batch.to(run.device), section, number):
+            with compute(run.precision, run.device):
+                loss = objective_loss(run.model, part, section)
+            torch.autograd.backward(loss.total / tokens)
+            nlls.append(loss.nll)
     return float(sum(nlls))
+
+
+def _parts(run: Run, batch: Batch, section: Objective, number: int) -> Iterable[Batch]:
+    """Return what a batch of this number within its step is learnt from, one part after the other."""
+    if not isinstance(section, CrossEntropy) or section.minimum_risk is None:
+        return [batch]
+    draw = run.state.step * run.recipe.training.accumulate + number
+    return with_candidates(run.bundle(), batch, section.minimum_risk, draw)
 
 
 def _update(run: Run) -> float:
