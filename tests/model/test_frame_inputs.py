@@ -9,7 +9,6 @@ import torch
 from dragoman.errors import DataError, RecipeError, UserError
 from dragoman.model.build import build_model
 from dragoman.model.contracts import rows_of
-from dragoman.model.ensemble import Ensemble
 from dragoman.model.frame_inputs import FrameInputs, Highway, PlainFrames
 from dragoman.model.int8 import in_int8
 from dragoman.model.objectives import objective_loss
@@ -270,10 +269,8 @@ def test_what_does_not_fit_is_refused():
     refused("numbers need a decoder", section=silent)
 
 
-def test_models_of_numbers_answer_neither_together_nor_in_int8():
+def test_models_of_numbers_do_not_answer_in_int8():
     model = number_model(objective=Likelihood(kind="gaussian"))
-    with pytest.raises(UserError, match="take the mean"):
-        Ensemble([model, model])
     with pytest.raises(UserError, match="this one writes numbers"):
         in_int8(model)
 

@@ -201,6 +201,7 @@ def write_numbers(pick, found):
     found.kinds |= {"target": ["numbers"], "metrics": ["crps", "mae", "mase", "mse", "smape"]}
     found.kinds |= {"decoding": ["forecast"], "decoder": ["gru", "lstm", "rnn", "transformer"]}
     found.never |= {"tie", "target.calendar", "target.missing"}
+    found.chosen |= {"pad_to": ["auto", 1]}
     found.always |= {"season"}
     found.chosen |= {"season": [1, 10**9]}  # MASE needs one
     found.chosen |= {"ridge": [0.1], "levels": [[0.5], [0.1, 0.5, 0.9]], "samples": [0], "quantiles": [[]]}

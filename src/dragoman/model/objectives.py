@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that everybody giv
 
 from dragoman.model.roll_out import roll_out
 from dragoman.model.seq2seq import Loss, Seq2Seq
-from dragoman.model.token_losses import token_loss
+from dragoman.model.token_losses import has_options, token_loss
 from dragoman.recipe.objectives import CROSS_ENTROPY, CrossEntropy, Ctc, NumericObjective, Objective
 from dragoman.records import Batch
 
@@ -21,6 +21,8 @@ from dragoman.records import Batch
 def objective_loss(model: Seq2Seq, batch: Batch, section: Objective) -> Loss:
     """Return the loss of a batch as a sum over its target steps, so that batches of a step add up."""
     match section:
+        case CrossEntropy() if not has_options(section):
+            return model.loss(batch, section.label_smoothing)
         case CrossEntropy():
             return token_loss(model, batch, section)
         case Ctc():

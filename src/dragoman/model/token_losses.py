@@ -21,6 +21,12 @@ from dragoman.recipe.objectives import CrossEntropy
 from dragoman.records import BOS, EOS, PAD, UNKNOWN, Batch, Sequence
 
 
+def has_options(section: CrossEntropy) -> bool:
+    """Whether anything stands beside the cross-entropy: ensembles have a loss only where nothing does."""
+    shares = section.ctc_weight, section.guided_alignment, section.r_drop, section.scheduled_sampling
+    return any(shares) or section.minimum_risk is not None
+
+
 def token_loss(model: Seq2Seq, batch: Batch, section: CrossEntropy) -> Loss:
     """Return the loss of a batch, summed over its target tokens.
 
