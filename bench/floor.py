@@ -14,11 +14,11 @@ casts, sums of gradients over the uses of one weight, and reading the batch.
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 import torch
+from timing import shortest
 
 from dragoman.model.kernels import hold_memory
 from dragoman.model.passes import softmax_pull
@@ -118,12 +118,7 @@ def _optimizer() -> float:
 
 
 def _best(call: Callable[[], object]) -> float:
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return shortest(call, ROUNDS)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ The best of many products of 2,048 x 1,024 by 1,024 x 1,024, in each type that t
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 
 import torch
+from timing import shortest
 
 ROWS, INNER, COLUMNS = 2048, 1024, 1024
 ROUNDS = 40
@@ -35,12 +35,7 @@ def main() -> None:
 
 
 def _best(call: Callable[[], object]) -> float:
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return 2 * ROWS * INNER * COLUMNS / min(times) / 1e9
+    return 2 * ROWS * INNER * COLUMNS / shortest(call, ROUNDS) / 1e9
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ With `hold` the process keeps the memory that it frees.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 
 import torch
+from timing import shortest
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
 from dragoman.model.int8 import Int8Linear
@@ -43,12 +43,7 @@ def main() -> None:
 
 
 def _best(call: Callable[[], object]) -> float:
-    times = []
-    for _ in range(200):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times) * 1e6
+    return shortest(call, 200) * 1e6
 
 
 if __name__ == "__main__":

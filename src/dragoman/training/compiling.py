@@ -30,10 +30,6 @@ def compile_layers(model: Seq2Seq, device: torch.device) -> int:
             "training.compile: torch's compiler is for a GPU, this run trains on a processor, where kernels "
             "of dragoman compute; leave it false"
         )
-    return _compile(model)
-
-
-def _compile(model: Seq2Seq) -> int:
     layers = [layer for part in (model.encoder, model.decoder) for layer in _layers(part)]
     if not layers:
         raise UserError(
@@ -46,8 +42,9 @@ def _compile(model: Seq2Seq) -> int:
 
 
 def _layers(part: nn.Module) -> list[nn.Module]:
-    is_stack = isinstance(part, TransformerEncoder | TransformerDecoder | ConformerEncoder)
-    return list(part.layers) if is_stack else []  # type: ignore[arg-type]
+    if isinstance(part, TransformerEncoder | TransformerDecoder | ConformerEncoder):
+        return list(part.layers)
+    return []
 
 
 @contextmanager
