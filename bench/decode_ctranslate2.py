@@ -22,7 +22,7 @@ from ctranslate2.specs import common_spec, transformer_spec
 
 CONTROL = ["<pad>", "<unk>", "<s>", "</s>"]
 MAX_BATCH = 32
-ALONE, TIMES = 50, 2
+ALONE, TIMES = 50, 8
 
 
 def main(work: Path, kind: str, beam: int) -> None:

@@ -19,7 +19,7 @@ import torch
 
 import dragoman
 
-ALONE, TIMES = 50, 2
+ALONE, TIMES = 50, 8
 WARM_UP = 64 + 256 + 1024
 """The first three windows; the next takes up to 4,096 at once."""
 

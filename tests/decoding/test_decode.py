@@ -233,6 +233,11 @@ def test_batches_keep_to_the_budget_and_hold_everything_once():
     assert len(list(batches(lengths, 10_000_000))) == 1
 
 
+def test_the_first_batches_get_but_shares_of_the_budget():
+    found = list(batches([3] * 100, 60, shares=(0.1, 0.5)))
+    assert [len(batch) for batch in found] == [2, 10, 20, 20, 20, 20, 8]
+
+
 def test_finished_answers_of_letters_are_letters(bundle_of):
     hot = METHODS[2].model_copy(update={"temperature": 3.0})
     found = decode(bundle_of(), words(40), hot)

@@ -5,6 +5,8 @@ import signal
 import pytest
 import torch
 
+from dragoman.decoding import batches
+from dragoman.decoding import decode as module_of_windows
 from dragoman.decoding import workers as module
 from dragoman.decoding.decode import decode
 from dragoman.errors import UserError
@@ -51,3 +53,28 @@ def test_a_worker_that_dies_is_reported(bundle_of, monkeypatch):
     monkeypatch.setattr(module, "_answer_here", _end)
     with pytest.raises(UserError, match="a worker ended"):
         list(decode(bundle, words(5), BEAM, workers=2))
+
+
+@pytest.mark.parametrize(("workers", "most_read"), [(1, 8), (2, 12)])
+def test_of_several_full_windows_each_is_asked_for_before_the_one_ahead_is_given(
+    bundle_of, monkeypatch, workers, most_read
+):
+    monkeypatch.setattr(batches, "FIRST_WINDOW", 4)
+    for holder in (batches, module_of_windows):
+        monkeypatch.setattr(holder, "LARGEST_WINDOW", 4)
+    read = 0
+
+    def examples():
+        nonlocal read
+        for example in words(14):
+            read += 1
+            yield example
+        raise ValueError("the file ends in the middle of a line")
+
+    stream = decode(bundle_of(), examples(), BEAM, workers=workers)
+    found = [next(stream) for _ in range(5)]
+    assert read == most_read
+    with pytest.raises(ValueError, match="in the middle"):
+        while True:
+            found.append(next(stream))
+    assert [one.example for one in found] == words(14)

@@ -20,25 +20,43 @@ _GROWTH = 4
 
 
 def windows(examples: Iterable[Example]) -> Iterator[list[tuple[int, Example]]]:
-    """Cut a stream into windows, each input with its number from 0; nothing is read ahead of its window."""
+    """Cut a stream into windows, each input with its number from 0; nothing is read ahead of its window.
+
+    Where reading fails, what was read before comes first.
+    """
     numbered = enumerate(examples)
     size = FIRST_WINDOW
-    while window := list(islice(numbered, size)):
-        yield window
+    while True:
+        window: list[tuple[int, Example]] = []
+        fault: Exception | None = None
+        try:
+            window.extend(islice(numbered, size))
+        except Exception as found:  # noqa: BLE001 - raised again, after the answers before it
+            fault = found
+        if window:
+            yield window
+        if fault is not None:
+            raise fault
+        if not window:
+            return
         size = min(size * _GROWTH, LARGEST_WINDOW)
 
 
-def batches(lengths: Sequence[int], budget: int, rows: int = 1) -> Iterator[list[int]]:
+def batches(
+    lengths: Sequence[int], budget: int, rows: int = 1, shares: Sequence[float] = ()
+) -> Iterator[list[int]]:
     """Put inputs of similar length together, `rows` rows each, the shortest first.
 
-    Rows times longest length is at most the budget, but a batch has at least one input. Yields places in
-    `lengths`.
+    Rows times longest length is at most the budget, but a batch has at least one input. The first batches get
+    but these shares of the budget. Yields places in `lengths`.
     """
     batch: list[int] = []
+    made = 0
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) + 1) * rows * lengths[place] > budget:
+        share = shares[made] if made < len(shares) else 1.0
+        if batch and (len(batch) + 1) * rows * lengths[place] > budget * share:
             yield batch
-            batch = []
+            batch, made = [], made + 1
         batch.append(place)
     if batch:
         yield batch

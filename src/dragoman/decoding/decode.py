@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from dragoman.bundle import Bundle
 from dragoman.data.frames import Encoded
-from dragoman.decoding.batches import answering, batches, named, where, windows
+from dragoman.decoding.batches import LARGEST_WINDOW, answering, batches, named, where, windows
 from dragoman.decoding.constrained import Wanted
 from dragoman.decoding.forecast import forecast
 from dragoman.decoding.mbr import most_agreed
@@ -42,6 +43,8 @@ _BATCHES_EACH = 6
 """Batches of a window that a worker gets, at least, where there are enough inputs..."""
 _FEWEST_TOKENS = 1024
 """...for batches of so many tokens."""
+_LAST_SHARES = (0.25, 0.5)
+"""Of a batch: what each worker gets at the end of a window, so that none waits long for the others."""
 EMPTY = Hypothesis((), (), 0.0, True)
 """The answer to an empty source; the model is not asked."""
 
@@ -57,11 +60,12 @@ def decode(
 ) -> Iterator[Prediction]:
     """Answer examples in their order, as a stream, by the recipe's way of decoding or another.
 
-    Inputs are taken in windows, 64 at first and up to 4,096, and no further than the window that is answered;
-    what else is in a window or a batch does not change an answer (see `search`). Sampling depends on its seed
-    and on the number of the input in this call, so equal inputs get different draws. Every answer starts with
-    `prefix`. The model computes in eval mode and is given back in the mode it was in. Several `workers` are
-    processes that answer at the same time, for many inputs; they take seconds to start.
+    Inputs are taken in windows, 64 at first and up to 4,096, and no further than the window that is answered,
+    or with several workers the one after it, where these are the largest; what else is in a window or a batch
+    does not change an answer (see `search`). Sampling depends on its seed and on the number of the input in
+    this call, so equal inputs get different draws. Every answer starts with `prefix`. The model computes in
+    eval mode and is given back in the mode it was in. Several `workers` are processes that answer at the same
+    time, for many inputs; they take seconds to start, and leave by themselves after the last answer.
 
     An empty source gets the empty answer, finished, with score 0. Where the model computes no probabilities
     the answer is empty, unfinished, scores minus infinity, and a RuntimeWarning names the input. Numbers are
@@ -80,10 +84,10 @@ def decode(
     task = _task(bundle, section, prefix, reads, workers)
     spelling = None if task.terminology is None else task.terminology.spelling
     with answering_requests(task.model, workers, spelling) as answered:
-        for window in windows(examples):
+        for asked in _in_turn(task, examples, answered):
             with answering(task.model):
-                found = _answer(task, window, answered)
-            for (number, example), answer in zip(window, found, strict=True):
+                found = _answers(task, asked)
+            for (number, example), answer in zip(asked.window, found, strict=True):
                 if isinstance(answer, DataError):
                     raise named(answer, number, example) from answer
                 yield _prediction(task, number, example, *answer)
@@ -194,8 +198,43 @@ _Answer = tuple[Answers, tuple[Value, ...]] | DataError
 """Hypotheses and what they stand for, or why there are none."""
 
 
-def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering) -> list[_Answer]:
-    """Answer a window; an input that cannot be answered gets its error and leaves the others alone."""
+@dataclass(frozen=True)
+class _Asked:
+    """A window that is being answered."""
+
+    window: list[tuple[int, Example]]
+    found: list[_Answer]
+    """What is known already: the answers to empty sources, and what is wrong with others."""
+    batches: list[list[int]]
+    """Places in the window."""
+    answers: Iterator[list[Answers | DataError]]
+    """Of each batch."""
+
+
+def _in_turn(task: _Task, examples: Iterable[Example], answered: Answering) -> Iterator[_Asked]:
+    """Ask for one window after the other.
+
+    Of several full ones each is asked for before the one ahead of it is given, so that workers never wait.
+    """
+    reading, waiting = windows(examples), deque[_Asked]()
+    while True:
+        fault: Exception | None = None
+        try:
+            window = next(reading, [])
+        except Exception as found:  # noqa: BLE001 - raised again, after the answers before it
+            window, fault = [], found
+        if window:
+            waiting.append(_ask(task, window, answered))
+        ahead = 1 if task.workers > 1 and len(window) == LARGEST_WINDOW else 0
+        while len(waiting) > ahead:
+            yield waiting.popleft()
+        if fault is not None:
+            raise fault
+        if not window:
+            return
+
+
+def _ask(task: _Task, window: list[tuple[int, Example]], answered: Answering) -> _Asked:
     codec = task.bundle.codecs.text
     found: list[_Answer] = [((EMPTY,), (codec.decode(EMPTY.tokens),))] * len(window)
     places: list[int] = []
@@ -214,7 +253,8 @@ def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering)
             sources.append(encoded)
             places.append(place)
     lengths = [len(tokens) for tokens in sources]
-    together = list(batches(lengths, _budget(task, sum(lengths)), task.rows))[::-1]  # the longest first
+    shares = sorted(_LAST_SHARES * task.workers) if task.workers > 1 else ()
+    together = list(batches(lengths, _budget(task, sum(lengths)), task.rows, shares))[::-1]  # longest first
     requests = (
         Request(
             [sources[member] for member in batch],
@@ -226,11 +266,18 @@ def _answer(task: _Task, window: list[tuple[int, Example]], answered: Answering)
         )
         for batch in together
     )
-    for batch, answers in zip(together, answered(requests), strict=True):
-        for member, answer in zip(batch, answers, strict=True):
+    return _Asked(
+        window, found, [[places[member] for member in batch] for batch in together], answered(requests)
+    )
+
+
+def _answers(task: _Task, asked: _Asked) -> list[_Answer]:
+    """Return the answers of a window; an input that cannot be answered has its error beside the others."""
+    for batch, answers in zip(asked.batches, asked.answers, strict=True):
+        for place, answer in zip(batch, answers, strict=True):
             # At once: workers go on meanwhile.
-            found[places[member]] = answer if isinstance(answer, DataError) else _with_values(task, answer)
-    return found
+            asked.found[place] = answer if isinstance(answer, DataError) else _with_values(task, answer)
+    return asked.found
 
 
 def _with_values(task: _Task, answers: Answers) -> tuple[Answers, tuple[Value, ...]]:

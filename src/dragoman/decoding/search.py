@@ -32,11 +32,12 @@ from dragoman.decoding.choosing import (
 from dragoman.decoding.constrained import Followed, constrained_continuations
 from dragoman.decoding.diverse import diverse_continuations, in_turn
 from dragoman.decoding.front import Front
+from dragoman.decoding.greedy import greedy_at_once
 from dragoman.decoding.rules import coverage_penalty, length_divisor, rules_for
 from dragoman.decoding.sampling import draw, streams, uniforms
 from dragoman.decoding.tracing import Trace
 from dragoman.errors import UserError
-from dragoman.model.contracts import State
+from dragoman.model.contracts import Memory, State
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.recipe.decoding import Beam, Greedy, Sample, TokenDecoding
 from dragoman.records import BOS, EOS, Hypothesis, Sequence
@@ -93,7 +94,12 @@ def search(
         return []
     if trace is not None and len(source.lengths_B) > 1:
         raise ValueError(f"a trace is of one source, found {len(source.lengths_B)}")
-    front = replace(_start(model, source, section, prefixes, keys), followed=followed)
+    memory = model.encode(source)
+    if isinstance(section, Greedy) and not reads and trace is None:
+        at_once = greedy_at_once(model, memory, section, prefixes)
+        if at_once is not None:
+            return [(one or FAILED,) for one in at_once]
+    front = replace(_start(model, memory, section, prefixes, keys), followed=followed)
     answers: Answers = [[] for _ in range(len(source.lengths_B) * front.groups)]
     while len(front.sources_N):
         front = _step(model, front, section, reads, answers, trace)
@@ -120,7 +126,7 @@ def _ranked(found: list[Hypothesis]) -> list[Hypothesis]:
 
 def _start(
     model: Seq2Seq,
-    source: Sequence,
+    memory: Memory,
     section: TokenDecoding,
     prefixes: Listed[Listed[int]] | None,
     keys: Listed[int] | None,
@@ -134,7 +140,6 @@ def _start(
             groups = section.groups
         case Sample():
             rows, wanted, seed = section.samples, section.samples, section.seed
-    memory = model.encode(source)
     lengths_N = memory.mask_NS.sum(dim=1).cpu().numpy()
     sources = len(lengths_N)
     rules = rules_for(lengths_N, section, prefixes)
@@ -150,7 +155,7 @@ def _start(
         totals_NK=np.zeros((sources, rows)),
         tokens_BT=np.zeros((sources * rows, 0), dtype=np.int64),
         log_probs_BT=np.zeros((sources * rows, 0)),
-        device=source.lengths_B.device,
+        device=memory.mask_NS.device,
     )
 
 

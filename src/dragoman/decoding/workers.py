@@ -82,7 +82,7 @@ def answering_requests(model: Seq2Seq, workers: int, spelling: Spelling | None =
     try:
         yield lambda requests: _mapped(pool, requests)
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)  # they end by themselves, which takes a while
 
 
 def answer_request(
@@ -146,11 +146,25 @@ def _drawn_and_searched(model: Seq2Seq, request: Request, section: Mbr) -> list[
 
 
 def _mapped(pool: ProcessPoolExecutor, requests: Iterable[Request]) -> Iterator[list[Answers | DataError]]:
+    """Hand all requests over at once, and return what is answered as it is asked for."""
+    with _named_fault():
+        answers = pool.map(_answer_here, requests)
+    return _collected(answers)
+
+
+def _collected(answers: Iterator[list[Answers | DataError]]) -> Iterator[list[Answers | DataError]]:
+    with _named_fault():
+        yield from answers
+
+
+@contextmanager
+def _named_fault() -> Iterator[None]:
     try:
-        yield from pool.map(_answer_here, requests)
+        yield
     except BrokenProcessPool as fault:
         raise UserError(
-            "a worker ended before it had answered, perhaps for want of memory; fewer `workers` may do"
+            "a worker ended before it had answered: for want of memory (fewer `workers` may do), or since a "
+            'script that asks for workers does so outside `if __name__ == "__main__":`'
         ) from fault
 
 

@@ -73,7 +73,9 @@ def _found(model: Seq2Seq) -> list[_Found]:
 
 
 def _state(part: object) -> tuple[int, int] | None:
-    return (part.data_ptr(), part._version) if isinstance(part, Tensor) else None
+    if not isinstance(part, Tensor):
+        return None
+    return part.data_ptr(), 0 if part.is_inference() else part._version
 
 
 def _twin(module: nn.Module) -> nn.Module:

@@ -121,9 +121,12 @@ class _Entry(nn.Module):
     def enter(self, x: Tensor, first: int, steps: int) -> Tensor:
         """Return the inputs (..., steps, D) of the first layer, in memory of their own."""
         x = (x if self.entry.projection is None else self.entry.projection(x)).float()
-        if self.entry.positions is None:
-            return x.clone()
-        return x + self._table("positions", first + steps, self._positions)[first : first + steps]
+        table = self.positions(first + steps)
+        return x.clone() if table is None else x + table[first : first + steps]
+
+    def positions(self, steps: int) -> Tensor | None:
+        """Return what is added to the inputs of the first steps, (steps or more, D), if anything is."""
+        return None if self.entry.positions is None else self._table("positions", steps, self._positions)
 
     def turns(self, first: int, steps: int) -> Rotation | None:
         """Return what queries and keys of these steps are turned by."""
@@ -278,8 +281,8 @@ class Int8Decoder(Decoder):
         spans_2N = np.stack([np.cumsum(numbers_N) - numbers_N, lengths_N])
         kept = torch.empty(int(numbers_N.sum()), dtype=torch.float16)
         first, count = spans_2N.ctypes.data, len(lengths_N)
-        sizes = (count, first, first + 8 * count, layers, self.width)
-        finished(kernels.keep_memory(projected_RX.data_ptr(), *sizes, kept.data_ptr()))
+        sizes = (count, first, first + 8 * count, layers, self.width, self.stack.heads)
+        kernels.keep_memory(projected_RX.data_ptr(), *sizes, kept.data_ptr())
         return kept, spans_2N
 
     def _step(self, x_B1I: Tensor, state: Int8State, reads: bool) -> tuple[Tensor, Tensor, Int8State]:
@@ -312,7 +315,7 @@ class Int8Decoder(Decoder):
         past, spans = address(past_2T), address(state.spans_2N)
         step = structures.Step(
             *(count, number, x_R1D.data_ptr()),
-            *(past, past + 8 * (number + 1), address(slots_RT), address(sources_R)),
+            *(past, past + 8 * (number + 1), address(slots_RT), number, address(sources_R)),
             *(state.memory.data_ptr(), spans, spans + 8 * state.spans_2N.shape[1]),
             *_addresses(self.entry.turns(number, 1)),
             looks_RS.data_ptr() if reads else None,

@@ -7,13 +7,15 @@
 
 #define GROUP 6 /* rows that read together */
 #define FOUR 4  /* steps whose scores are added up together */
+#define PARTS 4 /* sums of a score */
+#define WIDE 4   /* times 16 numbers of values that are read together */
 
 typedef uint16_t half;
 
-/* Steps that several rows read. */
+/* Steps that several rows read: what belongs to one head after the other, as they are read. */
 typedef struct {
-    half *keys;   /* [width][whole steps]: scores of 16 steps are summed side by side */
-    half *values; /* [steps][width] */
+    half *kept; /* of each head keys [head width][whole steps], with scores of 16 steps side by side, then values
+                   [whole steps][head width] */
     long steps, whole;
     const half *ahead; /* what is read after these, asked for meanwhile */
 } Heard;
@@ -23,34 +25,74 @@ INLINE long whole_steps(long steps) { return (steps + LANES - 1) / LANES * LANES
 /* Numbers of keys and values of `steps` steps. */
 INLINE long room_of_heard(long steps, long width) { return 2 * whole_steps(steps) * width; }
 
-INLINE Heard heard_at(half *place, long steps, long width) {
-    long whole = whole_steps(steps);
-    return (Heard){place, place + whole * width, steps, whole, place};
-}
+INLINE Heard heard_at(half *place, long steps) { return (Heard){place, steps, whole_steps(steps), place}; }
 
 #ifdef __AVX512VNNI__
 
+INLINE __m512 within_half(__m512 x) { /* what is not a number stays so */
+    return _mm512_max_ps(_mm512_set1_ps(-65504.0f), _mm512_min_ps(_mm512_set1_ps(65504.0f), x));
+}
+
+INLINE void put_half(half *at, __mmask16 real, __m512 x) {
+    _mm256_mask_storeu_epi16(at, real, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+
 INLINE void halve(const float *x, long size, half *out) {
-    const __m512 most = _mm512_set1_ps(65504.0f), least = _mm512_set1_ps(-65504.0f);
     for (long i = 0; i < size; i += 16) {
         __mmask16 real = lanes_left(size - i);
-        __m512 part = _mm512_maskz_loadu_ps(real, x + i);
-        part = _mm512_max_ps(least, _mm512_min_ps(most, part)); /* what is not a number stays so */
-        _mm256_mask_storeu_epi16(out + i, real, _mm512_cvtps_ph(part, _MM_FROUND_TO_NEAREST_INT));
+        put_half(out + i, real, within_half(_mm512_maskz_loadu_ps(real, x + i)));
     }
 }
 
 INLINE __m512 from_half(const half *x, __mmask16 real) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(real, x)); }
 
-/* Keep keys and values, side by side in rows that lie `stride` apart; `room` takes a row of keys. */
-static void remember(const float *rows, long stride, long width, Heard heard, half *room) {
-    for (long t = 0; t < heard.steps; t++, rows += stride) {
-        halve(rows, width, room);
-        for (long i = 0; i < width; i++) heard.keys[i * heard.whole + t] = room[i];
-        halve(rows + width, width, heard.values + t * width);
+/* Rows become columns: 16 numbers of each of 16 rows. */
+INLINE void turn_over(__m512 *x) {
+    __m512 pairs[LANES];
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i += 2) {
+        pairs[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+        pairs[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
     }
-    for (long i = 0; i < width; i++)
-        for (long t = heard.steps; t < heard.whole; t++) heard.keys[i * heard.whole + t] = 0;
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) { /* column i % 4 of each four rows */
+        __m512d low = _mm512_castps_pd(pairs[i / 4 * 4 + i % 4 / 2]), high = _mm512_castps_pd(pairs[i / 4 * 4 + i % 4 / 2 + 2]);
+        x[i] = _mm512_castpd_ps(i % 2 ? _mm512_unpackhi_pd(low, high) : _mm512_unpacklo_pd(low, high));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        __m512 first = _mm512_shuffle_f32x4(x[i], x[i + 4], 0x44), second = _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0x44);
+        __m512 third = _mm512_shuffle_f32x4(x[i], x[i + 4], 0xee), fourth = _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0xee);
+        pairs[i] = _mm512_shuffle_f32x4(first, second, 0x88);
+        pairs[i + 4] = _mm512_shuffle_f32x4(first, second, 0xdd);
+        pairs[i + 8] = _mm512_shuffle_f32x4(third, fourth, 0x88);
+        pairs[i + 12] = _mm512_shuffle_f32x4(third, fourth, 0xdd);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) x[i] = pairs[i];
+}
+
+/* Keep keys and values, side by side in rows that lie `stride` apart. */
+static void remember(const float *rows, long stride, long width, long heads, Heard heard) {
+    long head_width = width / heads;
+    half *keys = heard.kept;
+    for (long from = 0; from < width; from += head_width, keys += 2 * heard.whole * head_width) {
+        for (long i = 0; i < head_width; i += LANES)
+            for (long t = 0; t < heard.whole; t += LANES) {
+                long wide = head_width - i < LANES ? head_width - i : LANES;
+                __m512 x[LANES];
+#pragma GCC unroll 16
+                for (int r = 0; r < LANES; r++)
+                    x[r] = t + r < heard.steps ? within_half(_mm512_maskz_loadu_ps(lanes_left(wide), rows + (t + r) * stride + from + i))
+                                               : _mm512_setzero_ps();
+                turn_over(x);
+#pragma GCC unroll 16
+                for (int r = 0; r < LANES; r++)
+                    if (r < wide) put_half(keys + (i + r) * heard.whole + t, 0xffff, x[r]);
+            }
+        for (long t = 0; t < heard.steps; t++)
+            halve(rows + t * stride + width + from, head_width, keys + (heard.whole + t) * head_width);
+    }
 }
 
 /* scores [steps], with room for whole lanes: their softmax, not yet divided by what is returned. */
@@ -63,53 +105,81 @@ INLINE float exponentials(float *scores, long steps) {
     return sum;
 }
 
-/* Scores of `rows` queries of one head, [rows][whole steps]. */
+/* Ask for what lies as far ahead as this does in what is read now. */
+INLINE void ask_ahead(Heard heard, const half *here) { __builtin_prefetch(heard.ahead + (here - heard.kept)); }
+
+/* Scores of `rows` queries of one head, [rows][whole steps], in several sums that go on side by side. */
 INLINE void score_group(const float *query, long stride, const half *keys, Heard heard, long head_width,
                         const int rows, float *scores) {
     __m512 scale = _mm512_set1_ps(1.0f / sqrtf((float)head_width));
     for (long t = 0; t < heard.whole; t += LANES) {
-        __m512 sum[GROUP];
+        __m512 sum[GROUP * PARTS];
+#pragma GCC unroll 24
+        for (int r = 0; r < rows * PARTS; r++) sum[r] = _mm512_setzero_ps();
+        long i = 0;
+        for (; i + PARTS <= head_width; i += PARTS)
+#pragma GCC unroll 4
+            for (int p = 0; p < PARTS; p++) {
+                const half *at = keys + (i + p) * heard.whole + t;
+                __m512 key = from_half(at, 0xffff);
+                ask_ahead(heard, at);
 #pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) sum[r] = _mm512_setzero_ps();
-        for (long i = 0; i < head_width; i++) {
+                for (int r = 0; r < rows; r++)
+                    sum[r * PARTS + p] = _mm512_fmadd_ps(_mm512_set1_ps(query[r * stride + i + p]), key, sum[r * PARTS + p]);
+            }
+        for (; i < head_width; i++) {
             __m512 key = from_half(keys + i * heard.whole + t, 0xffff);
-            __builtin_prefetch(heard.ahead + (keys - heard.keys) + i * heard.whole + t);
 #pragma GCC unroll 6
-            for (int r = 0; r < rows; r++) sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(query[r * stride + i]), key, sum[r]);
+            for (int r = 0; r < rows; r++)
+                sum[r * PARTS] = _mm512_fmadd_ps(_mm512_set1_ps(query[r * stride + i]), key, sum[r * PARTS]);
         }
 #pragma GCC unroll 6
-        for (int r = 0; r < rows; r++)
-            _mm512_storeu_ps(scores + r * heard.whole + t, _mm512_mul_ps(sum[r], scale));
+        for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 3
+            for (int p = 1; p < PARTS; p++) sum[r * PARTS] = _mm512_add_ps(sum[r * PARTS], sum[r * PARTS + p]);
+            _mm512_storeu_ps(scores + r * heard.whole + t, _mm512_mul_ps(sum[r * PARTS], scale));
+        }
     }
 }
 
-INLINE void read_group(const float *scores, const float *shares, const half *values, Heard heard, long width,
-                       __mmask16 real, const int rows, float *out, long stride) {
-    __m512 sum[GROUP];
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++) sum[r] = _mm512_setzero_ps();
+/* What `rows` queries read of `wide` times 16 numbers of values. */
+INLINE void read_group(const float *scores, const float *shares, const half *values, Heard heard, long head_width,
+                       __mmask16 real, const int rows, const int wide, float *out, long stride) {
+    __m512 sum[GROUP * WIDE];
+#pragma GCC unroll 24
+    for (int r = 0; r < rows * wide; r++) sum[r] = _mm512_setzero_ps();
     for (long t = 0; t < heard.steps; t++) {
-        __m512 value = from_half(values + t * width, real);
-        __builtin_prefetch(heard.ahead + (values - heard.keys) + t * width);
+        const half *at = values + t * head_width;
+#pragma GCC unroll 4
+        for (int c = 0; c < wide; c++) {
+            __m512 value = from_half(at + LANES * c, real);
+            if (c % 2 == 0) ask_ahead(heard, at + LANES * c);
 #pragma GCC unroll 6
-        for (int r = 0; r < rows; r++)
-            sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(scores[r * heard.whole + t]), value, sum[r]);
+            for (int r = 0; r < rows; r++)
+                sum[r * wide + c] = _mm512_fmadd_ps(_mm512_set1_ps(scores[r * heard.whole + t]), value, sum[r * wide + c]);
+        }
     }
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
-        _mm512_mask_storeu_ps(out + r * stride, real, _mm512_mul_ps(sum[r], _mm512_set1_ps(shares[r])));
+#pragma GCC unroll 4
+        for (int c = 0; c < wide; c++)
+            _mm512_mask_storeu_ps(out + r * stride + LANES * c, real, _mm512_mul_ps(sum[r * wide + c], _mm512_set1_ps(shares[r])));
 }
 
 INLINE void attend_group(const float *query, long stride, Heard heard, long width, long heads, const int rows,
                          float *scores, float *out, float *looks, long looks_stride, float look) {
     long head_width = width / heads;
-    for (long from = 0; from < width; from += head_width) {
-        float shares[GROUP];
-        score_group(query + from, stride, heard.keys + from * heard.whole, heard, head_width, rows, scores);
+    const half *keys = heard.kept;
+    for (long from = 0; from < width; from += head_width, keys += 2 * heard.whole * head_width) {
+        const half *values = keys + heard.whole * head_width;
+        float shares[GROUP], *to = out + from;
+        score_group(query + from, stride, keys, heard, head_width, rows, scores);
         for (int r = 0; r < rows; r++) shares[r] = 1.0f / exponentials(scores + r * heard.whole, heard.steps);
-        for (long i = 0; i < head_width; i += 16)
-            read_group(scores, shares, heard.values + from + i, heard, width, lanes_left(head_width - i), rows,
-                       out + from + i, width);
+        long i = 0;
+        for (; i + WIDE * LANES <= head_width; i += WIDE * LANES)
+            read_group(scores, shares, values + i, heard, head_width, 0xffff, rows, WIDE, to + i, width);
+        for (; i < head_width; i += LANES)
+            read_group(scores, shares, values + i, heard, head_width, lanes_left(head_width - i), rows, 1, to + i, width);
         for (int r = 0; looks && r < rows; r++)
             for (long t = 0; t < heard.steps; t++)
                 looks[r * looks_stride + t] += look * shares[r] * scores[r * heard.whole + t];

@@ -1,27 +1,13 @@
 /* What a search asks of every row of logits: their normaliser, the largest of them, and what goes on best. */
-#include "rows.h"
+#include "softmax.h"
 
-#define STRIPE 64
 #define MOST 64
 
-/* One pass: sums are of e^(x - top), the top so far, and shrink whenever that grows. */
 static float normaliser(const float *x, long size, float *bounds) {
-    float top = -INFINITY, sums[LANES] = {0}, sum = 0;
-    for (long first = 0; first < size; first += STRIPE, bounds++) {
-        long end = first + STRIPE <= size ? first + STRIPE : size, i = first;
-        *bounds = largest(x + first, end - first);
-        if (*bounds > top) {
-            float share = exponential(top - *bounds);
-            for (long l = 0; l < LANES; l++) sums[l] *= share;
-            top = *bounds;
-        }
-        float from = top > -INFINITY ? top : 0.0f; /* as long as nothing is larger, a difference would be no number */
-        for (; i + LANES <= end; i += LANES)
-            for (long l = 0; l < LANES; l++) sums[l] += exponential(x[i + l] - from);
-        for (long l = 0; i < end; i++, l++) sums[l] += exponential(x[i] - from);
-    }
-    for (long l = 0; l < LANES; l++) sum += sums[l];
-    return top + logf(sum);
+    Summed summed = nothing_summed();
+    for (long first = 0; first < size; first += STRIPE)
+        *bounds++ = add_stripe(&summed, x + first, first + STRIPE <= size ? STRIPE : size - first);
+    return normaliser_of(&summed);
 }
 
 /* normalisers [rows]: the logarithm of the sum of exponentials of each row; bounds [rows, stripes]: the largest of

@@ -1,4 +1,4 @@
-"""What the kernels of `int8.c` are handed: structures laid out as in `int8.h`, `transformer.h` and `int8.c`.
+"""What the kernels of `int8.c` are handed: structures laid out as in its headers.
 
 A structure holds addresses only: whoever makes one keeps the tensors and arrays alive that they lead to.
 """
@@ -73,10 +73,28 @@ class Step(Structure):
 
     _fields_ = (
         *((name, c_int64) for name in ("rows", "steps")),
-        *((name, c_void_p) for name in ("x", "past", "past_rows", "slots", "sources")),
+        *((name, c_void_p) for name in ("x", "past", "past_rows", "slots")),
+        ("slots_stride", c_int64),
+        ("sources", c_void_p),
         *((name, c_void_p) for name in ("memory", "first", "lengths")),
         *((name, c_void_p) for name in ("cosines", "sines", "looks")),
         ("looks_stride", c_int64),
+    )
+
+
+class Writing(Structure):
+    """All steps of greedy search."""
+
+    _fields_ = (
+        ("head", POINTER(Linear)),
+        *((name, c_void_p) for name in ("table", "positions", "cosines", "sines")),
+        ("scale", c_float),
+        *((name, c_int64) for name in ("begins", "ends")),
+        ("never", c_void_p),
+        *((name, c_int64) for name in ("nevers", "sources")),
+        *((name, c_void_p) for name in ("memory", "first", "lengths", "longest")),
+        ("stride", c_int64),
+        *((name, c_void_p) for name in ("symbols", "log_probs", "totals", "written")),
     )
 
 
@@ -91,8 +109,10 @@ def int8_kernels() -> CDLL | None:
         return None
     kernels.linear.argtypes = (c_void_p, c_void_p, c_int64, c_int64, c_void_p)
     kernels.encode.argtypes = (c_void_p, c_void_p)
-    kernels.keep_memory.argtypes = (c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_int64, c_void_p)
+    kernels.keep_memory.argtypes = (c_void_p, c_int64, c_void_p, c_void_p, *[c_int64] * 3, c_void_p)
+    kernels.keep_memory.restype = None
     kernels.take_step.argtypes = (c_void_p, c_void_p)
+    kernels.write_greedily.argtypes = (c_void_p, c_void_p)
     return kernels
 
 

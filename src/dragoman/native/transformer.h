@@ -27,7 +27,6 @@ typedef struct {
     float *wide, *normed, *scores;
     const half **at; /* keys and values of the steps that a row hears */
     half *kept;      /* those of a source that is encoded */
-    half *row;
     Steps steps;
 } Room;
 
@@ -48,11 +47,10 @@ INLINE int take_room(const Stack *stack, long rows, long most_steps, Room *room)
     room->scores = room_for(GROUP * whole_steps(most_steps) * sizeof(float));
     room->at = room_for(most_steps * sizeof(half *));
     room->kept = room_for(room_of_heard(most_steps, stack->width) * sizeof(half));
-    room->row = room_for(stack->width * sizeof(half));
     room->steps.steps = room_for(rows * (wide + 4));
     room->steps.scales = room_for(rows * sizeof(float));
     room->steps.sums = room_for(rows * sizeof(int32_t));
-    return room->wide && room->normed && room->scores && room->at && room->kept && room->row &&
+    return room->wide && room->normed && room->scores && room->at && room->kept &&
            room->steps.steps && room->steps.scales && room->steps.sums;
 }
 
@@ -62,7 +60,6 @@ INLINE void leave_room(Room *room) {
     free(room->scores);
     free(room->at);
     free(room->kept);
-    free(room->row);
     free(room->steps.steps);
     free(room->steps.scales);
     free(room->steps.sums);
