@@ -424,3 +424,19 @@ def test_align_prints_which_words_belong_together(run, folder):
     ):
         code, _, said = dragoman("align", run, *wrong, folder=folder)
         assert code == 2 and complaint in said
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [({}, "3000"), ({"GOMP_SPINCOUNT": "17"}, "17"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+    ids=["ours", "asked for", "a policy"],
+)
+def test_threads_that_wait_soon_sleep_unless_somebody_asks_for_something_else(given, kept):
+    said = (
+        "import os, sys\nfrom dragoman.__main__ import main\nsys.argv = ['dragoman', '--help']\n"
+        "try:\n    main()\nfinally:\n"
+        "    assert 'torch' not in sys.modules\n    print('looks', os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    around = {key: value for key, value in os.environ.items() if not key.startswith(("GOMP", "OMP"))}
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, env=around | given, timeout=60)
+    assert done.stdout.decode().endswith(f"looks {kept}\n")

@@ -10,10 +10,15 @@ from dragoman.errors import DragomanError
 EXIT_CRASHED = 1
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
+SPINS = "GOMP_SPINCOUNT", "3000"
+"""What threads of OpenMP (GNU) do before they sleep: how often they look whether others are ready. By default a
+hundred times as often, which on a core that something else wants as well makes a step several times as long."""
 
 
 def main() -> None:
     """Run the command line; a person's fault is one message without a traceback, `--debug` shows all."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault(*SPINS)  # before torch is there: it is read once
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     sys.exit(_run([argument for argument in arguments if argument != "--debug"], debug))
