@@ -46,8 +46,8 @@ class Highway(nn.Module):
         answers_BFX = _precise_map(values_BFS, self.linear)
         if self.kinds is None:
             return answers_BFX.transpose(1, 2)
-        kinds_BF = self.kinds(values_BFS)
-        answers_BFKT = answers_BFX.unflatten(-1, (self.lines, self.horizon))
+        kinds_BF: Tensor = self.kinds(values_BFS)
+        answers_BFKT = answers_BFX.reshape(*kinds_BF.shape, self.lines, self.horizon)
         chosen_BF1T = kinds_BF[..., None, None].expand(-1, -1, 1, self.horizon)
         return answers_BFKT.gather(2, chosen_BF1T).squeeze(2).transpose(1, 2)
 
