@@ -1,4 +1,4 @@
-"""How much a step suffers where another program wants a core too, by how long threads wait awake for each other.
+"""How much a step suffers where another program wants a core too, by how long threads wait awake.
 
     python bench/busy.py WORK [UPDATES]
 

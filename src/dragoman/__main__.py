@@ -11,8 +11,8 @@ EXIT_CRASHED = 1
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 SPINS = "GOMP_SPINCOUNT", "3000"
-"""What threads of OpenMP (GNU) do before they sleep: how often they look whether others are ready. By default a
-hundred times as often, which on a core that something else wants as well makes a step several times as long."""
+"""How often threads of OpenMP (GNU) look whether others are ready before they sleep. By default they do so a
+hundred times as often, which on a core that something else wants too makes a step several times as long."""
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from dragoman.errors import RecipeError
 from dragoman.recipe.loading import recipe_from
+from dragoman.recipe.rollout import Rollout
 from dragoman.recipe.series import Crps, ForecastError, Mase, Numbers, SeriesFiles, Smape, layout_of
 
 
@@ -46,6 +47,13 @@ def test_the_layout_follows_name_and_id(section, layout):
 def test_contradictions_are_refused(section, message):
     with pytest.raises(ValidationError, match=message):
         SeriesFiles(**section)
+
+
+@pytest.mark.parametrize(("key", "value"), [("ridge", 0.3), ("lines", 2)])
+def test_what_is_said_of_lines_needs_one(key, value):
+    with pytest.raises(ValidationError, match=f"`{key}` has no effect without `linear`"):
+        Rollout(**{key: value})
+    assert Rollout(linear=True, **{key: value}).linear
 
 
 def test_a_calendar_names_each_part_once():

@@ -35,12 +35,12 @@ class Windows:
         return Frames(self.contexts[entry]), target
 
 
-def model(objective=None):
+def model(objective=None, lines=1):
     section = Model.model_validate(
         {
             "encoder": {"kind": "gru", "width": 8},
             "decoder": {"kind": "gru", "width": 8},
-            "rollout": {"kind": "whole", "linear": True},
+            "rollout": {"kind": "whole", "linear": True, "lines": lines},
         }
     )
     torch.manual_seed(1)
@@ -99,3 +99,25 @@ def test_what_has_no_variation_is_fitted_without_a_penalty_too():
     windows.contexts[:] = 0.0
     fit_highway(fitted, windows, ridge=0.0)
     assert torch.isfinite(fitted.highway.linear.weight).all()
+
+
+@pytest.mark.parametrize("objective", [Absolute(kind="absolute"), Squared(kind="squared")])
+def test_each_of_several_lines_is_fitted_to_windows_of_its_kind(objective):
+    windows, fitted = Windows(count=400), model(objective, lines=2)
+    is_calm_N = np.arange(400) % 4 == 0
+    windows.contexts[is_calm_N] *= 0.01
+    windows.targets[is_calm_N] = 3.0 - windows.contexts[is_calm_N][:, -HORIZON:]
+    fit_highway(fitted, windows, ridge=0.0)
+    line = fitted.line(Sequence(torch.from_numpy(windows.contexts), torch.full((400,), CONTEXT)))
+    expected = np.einsum("nsv,sh->nhv", windows.contexts, windows.map) + 0.7
+    np.testing.assert_allclose(line[~is_calm_N].numpy(), expected[~is_calm_N], atol=1e-4)
+    np.testing.assert_allclose(line[is_calm_N].numpy(), windows.targets[is_calm_N], atol=1e-4)
+
+
+def test_windows_that_are_all_alike_are_of_one_kind():
+    windows, fitted = Windows(), model(lines=3)
+    windows.contexts[:] = windows.contexts[:1, :, :1]
+    windows.targets[:] = 2.0
+    fit_highway(fitted, windows, ridge=0.1)
+    line = fitted.line(Sequence(torch.from_numpy(windows.contexts), torch.full((200,), CONTEXT)))
+    torch.testing.assert_close(line, torch.full_like(line, 2.0), atol=1e-4, rtol=0)

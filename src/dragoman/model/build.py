@@ -11,9 +11,10 @@ from dragoman.model.contracts import Decoder, Encoder
 from dragoman.model.ctc import CtcHead
 from dragoman.model.ctc_model import CtcModel
 from dragoman.model.frame_frontend import FrameFrontend
-from dragoman.model.frame_inputs import FrameInputs, Highway, PlainFrames
+from dragoman.model.frame_inputs import FrameInputs, PlainFrames
 from dragoman.model.frontends import TokenFrontend
 from dragoman.model.heads import VocabularyHead
+from dragoman.model.highway import Highway
 from dragoman.model.number_head import NumberHead
 from dragoman.model.recurrent import RecurrentDecoder, RecurrentEncoder
 from dragoman.model.seq2seq import Seq2Seq
@@ -62,7 +63,7 @@ def _number_model(
     highway = None
     if rollout.linear:
         assert source.steps is not None and target.steps is not None, "`_check_ports` sees to it"
-        highway = Highway(source.steps, target.steps, target.size)
+        highway = Highway(source.steps, target.steps, target.size, rollout.lines)
     return Seq2Seq(
         source,
         target,

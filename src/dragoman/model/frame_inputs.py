@@ -1,4 +1,4 @@
-"""What a decoder of numbers is told at each step, and what stands beside it.
+"""What a decoder of numbers is told at each step.
 
 Shapes: B rows, S source steps, T target steps, P steps of a patch, J = T/P decoder steps, X = P·F, F
 variables, C known beforehand, D width.
@@ -16,7 +16,6 @@ from dragoman.errors import DataError
 from dragoman.model.kernels import Linear
 from dragoman.model.sublayers import fresh_linear
 from dragoman.recipe.rollout import Rollout
-from dragoman.records import Sequence
 
 
 class PlainFrames(nn.Module):
@@ -92,34 +91,3 @@ class FrameInputs(nn.Module):
         rows, steps, size = values_BTC.shape
         filled_BTC = F.pad(values_BTC, (0, 0, 0, -steps % self.patch), value=filling)
         return filled_BTC.reshape(rows, filled_BTC.shape[1] // self.patch, self.patch * size)
-
-
-class Highway(nn.Module):
-    """One linear map from all steps of the context to all of the horizon, the same for every variable.
-
-    The linear part of LSTNet (Lai et al. 2018). The variables are the first F channels of the source. It is
-    fitted before training, which leaves it as it is: steps of noise on all its weights at once cost more than
-    they find.
-    """
-
-    def __init__(self, context: int, horizon: int, size: int) -> None:
-        super().__init__()
-        self.size = size
-        self.context = context
-        self.linear = fresh_linear(context, horizon).requires_grad_(False)
-
-    def forward(self, source: Sequence) -> Tensor:
-        """Return what is to be added to the answer (B, T, F); DataError for a context of another length."""
-        wrong = source.lengths_B[source.lengths_B != self.context]
-        if len(wrong) or source.values.shape[1] != self.context:
-            found = int(wrong[0]) if len(wrong) else source.values.shape[1]
-            raise DataError(
-                f"`model.rollout.linear` reads {self.context:,} steps of context, found {found:,}"
-            )
-        values_BFS = source.values[:, :, : self.size].transpose(1, 2)
-        return _precise_map(values_BFS, self.linear).transpose(1, 2)
-
-
-def _precise_map(values: Tensor, linear: nn.Linear) -> Tensor:
-    with torch.autocast(linear.weight.device.type, enabled=False):
-        return F.linear(values.to(linear.weight.dtype), linear.weight, linear.bias)

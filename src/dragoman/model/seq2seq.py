@@ -18,9 +18,10 @@ from dragoman.model.contracts import Decoded, Decoder, Encoder, Memory, State
 from dragoman.model.cross_entropy import cross_entropy
 from dragoman.model.ctc import CtcHead, CtcLoss, ctc_loss
 from dragoman.model.frame_frontend import FrameFrontend
-from dragoman.model.frame_inputs import FrameInputs, Highway, PlainFrames
+from dragoman.model.frame_inputs import FrameInputs, PlainFrames
 from dragoman.model.frontends import TokenFrontend, tokens_before
 from dragoman.model.heads import VocabularyHead
+from dragoman.model.highway import Highway
 from dragoman.model.number_head import NumberHead
 from dragoman.model.recurrent import RecurrentEncoder
 from dragoman.recipe import model as recipe

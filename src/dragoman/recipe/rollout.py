@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from dragoman.recipe.section import Section
+from dragoman.recipe.section import Section, refuse
 
 
 class Rollout(Section):
@@ -24,10 +24,17 @@ class Rollout(Section):
     ridge: float = Field(0.1, ge=0)
     """Penalty of that fit, as a share of the mean square of the context (Hoerl and Kennard 1970)."""
 
+    lines: int = Field(1, ge=1)
+    """How many such maps there are, one for each kind of window (Späth 1979). Kinds are found by k-means of
+    how much windows vary over short and over long times; for many series that differ."""
+
     @model_validator(mode="after")
     def _effective(self) -> Self:
-        if not self.linear and self.ridge != type(self).model_fields["ridge"].default:
-            raise ValueError("`ridge` has no effect without `linear`")
+        if not self.linear:
+            fields = type(self).model_fields
+            given = {"ridge": self.ridge, "lines": self.lines}
+            idle = [key for key, value in given.items() if value != fields[key].default]
+            refuse([f"`{key}` has no effect without `linear`" for key in idle])
         return self
 
 
