@@ -2,7 +2,7 @@
 
     python bench/decode_ctranslate2.py WORK {float32,int8} {1,5}
 
-Reads what `decode_export.py` wrote. Prints a line of JSON: sentences a second of all sentences, twice,
+Reads what `decode_export.py` wrote. Prints a line of JSON: sentences a second of all sentences, four times,
 in one call after one to warm up (two workers of one thread), milliseconds of one sentence alone (median of
 50, one worker of one thread), and the ids of all answers.
 """
@@ -22,7 +22,7 @@ from ctranslate2.specs import common_spec, transformer_spec
 
 CONTROL = ["<pad>", "<unk>", "<s>", "</s>"]
 MAX_BATCH = 32
-ALONE, TIMES = 50, 8
+ALONE, TIMES = 50, 4
 
 
 def main(work: Path, kind: str, beam: int) -> None:

@@ -3,7 +3,7 @@
     python bench/decode_ours.py RUN WORK {fp32,int8} {1,5}
 
 Takes the sentences that `decode_export.py` wrote. Prints a line of JSON as `decode_ctranslate2.py` does; of
-two workers the start does not count, as in a server, and all sentences come twice after some to warm up.
+two workers the start does not count, as in a server, and all sentences come four times after some to warm up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 
 import dragoman
 
-ALONE, TIMES = 50, 8
+ALONE, TIMES = 50, 4
 WARM_UP = 64 + 256 + 1024
 """The first three windows; the next takes up to 4,096 at once."""
 
