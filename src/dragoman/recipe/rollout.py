@@ -17,6 +17,9 @@ class Rollout(Section):
     any, and the whole horizon is written at once."""
     patch: int = Field(1, ge=1)
     """Time steps that one step of the decoder writes."""
+    begin: Literal["nothing", "context"] = "nothing"
+    """What the first step is told, and with `whole` every step: nothing, or the last patch of the context, so
+    that a step has something to forecast by before it has learnt where to look."""
     linear: bool = False
     """Add a linear map, one for all variables, from the whole context to the whole horizon: the highway of
     LSTNet (Lai et al. 2018). It is fitted before training, which leaves it as it is: all else begins at
