@@ -170,8 +170,8 @@ def _check_numbers(section: recipe.Model, source: Port, target: Port) -> list[st
     is_one_step = target.steps is not None and target.steps <= rollout.patch
     if rollout.kind == "whole" and _is_rotary(section.decoder) and not source.ahead and not is_one_step:
         complaints.append(
-            "recipe.model.decoder.positions: rotary: tells no step of `rollout.kind: whole` from another, and "
-            "all are told the same; sinusoidal or learnt would do"
+            "recipe.model.decoder.positions: rotary: tells no step of `rollout.kind: whole` from another, "
+            "and all are told the same; sinusoidal or learnt would do"
         )
     if section.target_embedding_width is not None and _is_told_nothing(section, source):
         complaints.append(
