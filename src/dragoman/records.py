@@ -112,13 +112,15 @@ class Sequence:
 
     Of numbers: `units_BF` says what one unit of a target's frames is worth where all targets are measured
     alike (they may be scaled each in its own way), and `ahead_BTC` stands beside a source and holds what is
-    known of the target's steps beforehand.
+    known of the target's steps beforehand. `end_BX` stands beside a target and is the last patch of its
+    context.
     """
 
     values: Tensor
     lengths_B: Tensor
     units_BF: Tensor | None = None
     ahead_BTC: Tensor | None = None
+    end_BX: Tensor | None = None
 
     @property
     def mask_BS(self) -> Tensor:
@@ -128,12 +130,13 @@ class Sequence:
 
     def to(self, device: torch.device) -> Sequence:
         """Move to a device."""
-        units_BF, ahead_BTC = self.units_BF, self.ahead_BTC
+        units_BF, ahead_BTC, end_BX = self.units_BF, self.ahead_BTC, self.end_BX
         return Sequence(
             self.values.to(device, non_blocking=True),
             self.lengths_B.to(device, non_blocking=True),
             None if units_BF is None else units_BF.to(device, non_blocking=True),
             None if ahead_BTC is None else ahead_BTC.to(device, non_blocking=True),
+            None if end_BX is None else end_BX.to(device, non_blocking=True),
         )
 
 

@@ -23,9 +23,9 @@ SQUARED = Squared(kind="squared")
 NAN = math.nan
 
 
-def inputs(kind="steps", patch=1, ahead=0, width=6):
+def inputs(kind="steps", patch=1, ahead=0, width=6, begin="nothing"):
     torch.manual_seed(1)
-    return FrameInputs(F, ahead, width, Rollout(kind=kind, patch=patch)).double()
+    return FrameInputs(F, ahead, width, Rollout(kind=kind, patch=patch, begin=begin)).double()
 
 
 def frames(*shape):
@@ -44,6 +44,23 @@ def test_a_step_is_told_the_patch_before_it_and_the_first_one_nothing():
     assert inputs("whole").before(values_BTF).isnan().all()
 
 
+def test_where_the_context_begins_it_the_first_step_is_told_its_last_patch_and_with_whole_every_step():
+    values_BSF, lengths_B = frames(3, 5, F + 1), torch.tensor([5, 3, 1])
+    for kind in ("steps", "whole"):
+        part = inputs(kind, patch=2, begin="context")
+        end_BX = part.end_of(Sequence(values_BSF, lengths_B))
+        assert torch.equal(end_BX[0], values_BSF[0, 3:5, :F].flatten())
+        assert torch.equal(end_BX[1], values_BSF[1, 1:3, :F].flatten())
+        assert end_BX[2, :F].isnan().all() and torch.equal(end_BX[2, F:], values_BSF[2, 0, :F])
+        targets_BTF = frames(3, 5, F)
+        before_BJX = part.before(targets_BTF, end_BX)
+        assert torch.equal(before_BJX[:, 0].nan_to_num(), end_BX.nan_to_num())
+        expected_BX = end_BX if kind == "whole" else targets_BTF[:, :2].flatten(1)
+        assert torch.equal(before_BJX[:, 1].nan_to_num(), expected_BX.nan_to_num())
+        assert part(before_BJX).isfinite().all()
+        assert inputs(kind).end_of(Sequence(values_BSF, lengths_B)) is None
+
+
 def test_a_missing_value_is_told_from_a_zero():
     part = inputs()
     zero, missing = torch.zeros(1, 1, F).double(), torch.tensor([[[NAN, 0.0]]]).double()
@@ -54,7 +71,7 @@ def test_a_missing_value_is_told_from_a_zero():
 def test_what_is_known_beforehand_reaches_its_own_step_only():
     for kind in ("steps", "whole"):
         part = inputs(kind, patch=2, ahead=C)
-        before_BJX, ahead_BTC = part.nothing(1, 2, frames(1)), frames(1, 4, C)
+        before_BJX, ahead_BTC = part.first(1, 2, frames(1)), frames(1, 4, C)
         changed_BTC = ahead_BTC.clone()
         changed_BTC[:, 2:] += 1
         told, otherwise = part(before_BJX, ahead_BTC), part(before_BJX, changed_BTC)
@@ -79,11 +96,15 @@ DECODERS = {
     "additive": recipe.RecurrentDecoder(kind="gru", width=8),
     "transformer": recipe.TransformerDecoder(kind="transformer", width=8, layers=1, heads=2),
 }
+ROTARY = DECODERS["transformer"].model_copy(update={"positions": "rotary"})
 ROLLOUTS = {
     "steps": Rollout(),
     "steps of patches": Rollout(patch=2),
     "whole": Rollout(kind="whole"),
     "whole of patches": Rollout(kind="whole", patch=4),
+    "steps from the context": Rollout(patch=2, begin="context"),
+    "whole from the context": Rollout(kind="whole", begin="context"),
+    "whole of patches from the context": Rollout(kind="whole", patch=4, begin="context"),
     "steps and a line": Rollout(linear=True),
     "steps and two lines": Rollout(linear=True, lines=2),
 }
@@ -252,6 +273,14 @@ def test_what_does_not_fit_is_refused():
     refused("a horizon of a fixed length", section=linear)
     fixed = Port("frames", 1, steps=6)
     refused("2 variables of the target over, and the source has 1", linear, fixed, Port("frames", 2, steps=6))
+    begun = section.model_copy(update={"rollout": Rollout(begin="context")})
+    refused("end of the 2 variables of the target, and the source has 1", begun, fixed, frames_2)
+    refused("end of the 2 variables of the target, and the source has 0", begun, tokens, frames_2)
+    alike = {"rollout": Rollout(kind="whole", patch=2), "decoder": ROTARY}
+    refused("rotary: tells no step of", section.model_copy(update=alike))
+    refused("rotary: tells no step of", section.model_copy(update=alike), target=Port("frames", 2, steps=3))
+    build_model(section.model_copy(update=alike), frames_4, Port("frames", 2, steps=2), SQUARED)
+    build_model(section.model_copy(update=alike), Port("frames", 4, ahead=C), frames_2, SQUARED)
     blind = {"rollout": Rollout(kind="whole"), "target_embedding_width": 4}
     refused("target_embedding_width: has no effect", section.model_copy(update=blind))
     silent = recipe.Model(encoder=ENCODERS["lstm"], decoder=recipe.NoDecoder(kind="none"))

@@ -157,7 +157,7 @@ def _forecast(subject: Subject, inputs_RSE: Tensor) -> Tensor:
     source = _rows(subject.batch.source, rows)
     if not isinstance(model.source_frontend, TokenFrontend):
         source = replace(source, values=inputs_RSE)
-    told = replace(_rows(subject.batch.target, rows), ahead_BTC=source.ahead_BTC)
+    told = model.told(source, _rows(subject.batch.target, rows))
     outputs_RJD = model.follow(encoded(subject, inputs_RSE), told).outputs_BTD
     said_RTFQ = model.numbers(outputs_RJD, model.line(source))
     return model.number_head.point(said_RTFQ).sum(-1)[:, : len(subject.pieces)]

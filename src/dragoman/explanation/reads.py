@@ -6,7 +6,6 @@ Shapes: N texts, H heads, T target steps, J decoder steps (patches of numbers), 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -83,8 +82,7 @@ def _looks(subject: Subject, batch: Batch) -> Looks:
         )
     model = subject.bundle.model
     with asking(subject), watched(model) as looks:
-        target = replace(batch.target, ahead_BTC=batch.source.ahead_BTC)
-        model.follow(model.encode(batch.source), target)
+        model.follow(model.encode(batch.source), model.told(batch.source, batch.target))
     return looks
 
 

@@ -77,14 +77,19 @@ def _number_model(
 
 
 def _is_told_nothing(section: recipe.Model, source: Port) -> bool:
-    is_whole = (section.rollout or DEFAULT_ROLLOUT).kind == "whole"
-    return is_whole and not source.ahead and _is_aligned(section.decoder)
+    rollout = section.rollout or DEFAULT_ROLLOUT
+    is_told_no_values = rollout.kind == "whole" and rollout.begin == "nothing"
+    return is_told_no_values and not source.ahead and _is_aligned(section.decoder)
 
 
 def _is_aligned(section: recipe.Decoder) -> bool:
     return isinstance(section, recipe.RecurrentDecoder) and isinstance(
         section.attention, recipe.AlignedAttention
     )
+
+
+def _is_rotary(section: recipe.Decoder) -> bool:
+    return isinstance(section, recipe.TransformerDecoder) and section.positions == "rotary"
 
 
 def _source_frontend(section: recipe.Model, port: Port) -> TokenFrontend | FrameFrontend | PlainFrames:
@@ -157,6 +162,17 @@ def _check_numbers(section: recipe.Model, source: Port, target: Port) -> list[st
         complaints.append(
             f"recipe.model.rollout.linear: carries the {target.size:,} variables of the target over, and the "
             f"source has {source.size:,}"
+        )
+    if rollout.begin == "context" and (source.kind == "tokens" or source.size < target.size):
+        complaints.append(
+            f"recipe.model.rollout.begin: context tells steps the end of the {target.size:,} variables of "
+            f"the target, and the source has {0 if source.kind == 'tokens' else source.size:,}"
+        )
+    is_one_step = target.steps is not None and target.steps <= rollout.patch
+    if rollout.kind == "whole" and _is_rotary(section.decoder) and not source.ahead and not is_one_step:
+        complaints.append(
+            "recipe.model.decoder.positions: rotary: tells no step of `rollout.kind: whole` from another, "
+            "and all are told the same; sinusoidal or learnt would do"
         )
     if section.target_embedding_width is not None and _is_told_nothing(section, source):
         complaints.append(

@@ -34,8 +34,9 @@ class FrameInputs(nn.Module):
     """Turns the values before a step and what is known of the step beforehand into vectors.
 
     A step stands for a patch. Step by step it is told the patch before it, and of each value whether it is
-    there: NaN, a value that is missing, is also what stands before the first step. With the whole horizon at
-    once every step is told the same, and what is known beforehand. `width` 0 tells nothing.
+    there: NaN, a value that is missing, is also what stands before the first step, unless that is told the
+    end of the context. With the whole horizon at once every step is told the same: that end, or a vector that
+    is learnt. What is known beforehand is added. `width` 0 tells nothing.
     """
 
     def __init__(self, size: int, ahead: int, width: int, section: Rollout) -> None:
@@ -43,15 +44,14 @@ class FrameInputs(nn.Module):
         self.size = size
         self.width = width
         self.patch = section.patch
-        self.values = fresh_linear(2 * section.patch * size, width) if section.kind == "steps" else None
+        self.is_whole = section.kind == "whole"
+        """Whether all steps can be taken at once, since none is told values that were written."""
+        self.begins_with_context = section.begin == "context"
+        is_told_values = self.begins_with_context or not self.is_whole
+        self.values = fresh_linear(2 * section.patch * size, width) if is_told_values else None
         has_begin = self.values is None and width > 0
         self.begin = nn.Parameter(torch.zeros(width)) if has_begin else None
         self.ahead = Linear(section.patch * ahead, width, bias=False) if ahead else None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all steps can be taken at once, since none is told values."""
-        return self.values is None
 
     def forward(self, before_BJX: Tensor, ahead_BTC: Tensor | None = None) -> Tensor:
         """Return vectors (B, J, D); DataError where less is known beforehand than there are steps."""
@@ -75,16 +75,32 @@ class FrameInputs(nn.Module):
         told_BJD: Tensor = inputs_BJD + self.ahead(known_BJC.to(before_BJX.dtype))
         return told_BJD
 
-    def before(self, frames_BTF: Tensor) -> Tensor:
-        """Return for each step the patch before it: (B, T, F) to (B, J, X)."""
+    def before(self, frames_BTF: Tensor, end_BX: Tensor | None = None) -> Tensor:
+        """Return for each step the patch before it: (B, T, F) to (B, J, X); `end_BX` is that of the first."""
         patches_BJX = self.patches(frames_BTF, math.nan)
+        rows, steps, _ = patches_BJX.shape
         if self.is_whole:
-            return torch.full_like(patches_BJX, math.nan)
-        return torch.cat([torch.full_like(patches_BJX[:, :1], math.nan), patches_BJX[:, :-1]], 1)
+            return self.first(rows, steps, patches_BJX, end_BX)
+        return torch.cat([self.first(rows, 1, patches_BJX, end_BX), patches_BJX[:, :-1]], 1)
 
-    def nothing(self, rows: int, steps: int, like: Tensor) -> Tensor:
-        """Return steps that are told no values, of the type of `like`."""
-        return like.new_full((rows, steps, self.patch * self.size), math.nan)
+    def first(self, rows: int, steps: int, like: Tensor, end_BX: Tensor | None = None) -> Tensor:
+        """Return what steps are told before any was written, `end_BX` or no values, of the type of `like`."""
+        if end_BX is None:
+            return like.new_full((rows, steps, self.patch * self.size), math.nan)
+        return end_BX.to(like.dtype)[:, None].expand(rows, steps, -1)
+
+    def end_of(self, source: Sequence) -> Tensor | None:
+        """Return the last patch of each context (B, X), NaN before its first step; None where none is told.
+
+        The variables are the first F channels of the source.
+        """
+        if not self.begins_with_context:
+            return None
+        values_BSF = source.values[:, :, : self.size]
+        places_BP = source.lengths_B[:, None] + torch.arange(-self.patch, 0, device=values_BSF.device)
+        rows_B1 = torch.arange(len(values_BSF), device=values_BSF.device)[:, None]
+        end_BPF = values_BSF[rows_B1, places_BP.clamp(min=0)]
+        return end_BPF.masked_fill((places_BP < 0)[:, :, None], math.nan).flatten(1)
 
     def patches(self, values_BTC: Tensor, filling: float) -> Tensor:
         """Put the values of each patch side by side, and fill the last one up."""

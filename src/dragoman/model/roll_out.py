@@ -1,7 +1,7 @@
 """Numbers written step by step, each step told what was made of the one before, or all at once.
 
-Shapes: N sources, K rows of each source, B = N·K rows, T target steps, P steps of a patch, F variables, C
-known beforehand, Q what is said of one number.
+Shapes: N sources, K rows of each source, B = N·K rows, T target steps, P steps of a patch, F variables,
+X = P·F, C known beforehand, Q what is said of one number.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def roll_out(
     line_BTF = _repeated(model.line(source), rows)
     ahead_BTC = _repeated(source.ahead_BTC, rows)
     at_once = -(-steps // inputs.patch) if inputs.is_whole else 1
-    before_BJX = inputs.nothing(len(memory.mask_NS) * rows, at_once, head.linear.weight)
+    end_BX = _repeated(inputs.end_of(source), rows)
+    before_BJX = inputs.first(len(memory.mask_NS) * rows, at_once, head.linear.weight, end_BX)
     said, values = [], []
     for first in range(0, steps, at_once * inputs.patch):
         window = slice(first, first + at_once * inputs.patch)

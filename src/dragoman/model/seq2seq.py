@@ -133,11 +133,11 @@ class Seq2Seq(nn.Module):
         models that write the whole horizon at once by aligned steps. UserError for others.
         """
         if isinstance(given, Batch):
-            return self.teach(self.encode(given.source), _told(given))
+            return self.teach(self.encode(given.source), self.told(given.source, given.target))
         self._check_maps_steps()
         rows, steps, _ = given.shape
         memory = self.encode(Sequence(given, torch.full((rows,), steps, device=given.device)))
-        before_BJX = self.frame_inputs.nothing(rows, steps, given)
+        before_BJX = self.frame_inputs.first(rows, steps, given)
         decoded, _ = self.advance_numbers(before_BJX, self.start(memory))
         return self.number_head.point(self.numbers(decoded.outputs_BTD))
 
@@ -154,9 +154,15 @@ class Seq2Seq(nn.Module):
         if self.target_port.kind == "tokens":
             decoded, _ = self.advance(tokens_before(target.values), self.start(memory), reads)
         else:
-            before_BJX = self.frame_inputs.before(target.values)
+            before_BJX = self.frame_inputs.before(target.values, target.end_BX)
             decoded, _ = self.advance_numbers(before_BJX, self.start(memory), target.ahead_BTC)
         return decoded
+
+    def told(self, source: Sequence, target: Sequence) -> Sequence:
+        """Return a target with what its source says beforehand, which steps of numbers are told."""
+        if self.target_port.kind == "tokens":
+            return target
+        return replace(target, ahead_BTC=source.ahead_BTC, end_BX=self.frame_inputs.end_of(source))
 
     def check_lengths(self, memory: Memory, target: Sequence) -> None:
         """Raise DataError where steps are aligned and a target is not as long as its source."""
@@ -217,6 +223,7 @@ class Seq2Seq(nn.Module):
             self.target_port.kind == "tokens"
             or not isinstance(self.decoder, AlignedDecoder)
             or not self.frame_inputs.is_whole
+            or self.frame_inputs.begins_with_context
             or self.frame_inputs.ahead is not None
             or self.highway is not None
         ):
@@ -240,11 +247,6 @@ class Seq2Seq(nn.Module):
     def ctc_loss_of(self, memory: Memory, target: Sequence) -> CtcLoss:
         """Return the summed CTC loss of targets, given what was read."""
         return ctc_loss(self.ctc_log_probs(memory), memory.mask_NS, target.values, target.lengths_B)
-
-
-def _told(batch: Batch) -> Sequence:
-    """Return the target of a batch, with what its source says of it beforehand."""
-    return replace(batch.target, ahead_BTC=batch.source.ahead_BTC)
 
 
 def parts_of(model: nn.Module) -> list[nn.Module]:

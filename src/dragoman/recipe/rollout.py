@@ -17,13 +17,15 @@ class Rollout(Section):
     any, and the whole horizon is written at once."""
     patch: int = Field(1, ge=1)
     """Time steps that one step of the decoder writes."""
+    begin: Literal["nothing", "context"] = "nothing"
+    """What the first step is told, and with `whole` every step: nothing, or the last patch of the context, so
+    that a step has something to forecast by before it has learnt where to look."""
     linear: bool = False
     """Add a linear map, one for all variables, from the whole context to the whole horizon: the highway of
     LSTNet (Lai et al. 2018). It is fitted before training, which leaves it as it is: all else begins at
     nothing and learns what the line leaves."""
     ridge: float = Field(0.1, ge=0)
     """Penalty of that fit, as a share of the mean square of the context (Hoerl and Kennard 1970)."""
-
     lines: int = Field(1, ge=1)
     """How many such maps there are, one for each kind of window (Späth 1979). Kinds are found by k-means of
     how much windows vary over short and over long times; for many series that differ."""
