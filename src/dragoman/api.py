@@ -40,7 +40,7 @@ from dragoman.explanation.attribution import Method
 from dragoman.explanation.explanation import Explanation, Group
 from dragoman.explanation.explanation import explain as explain_answer
 from dragoman.explanation.report.findings import Findings, find
-from dragoman.explanation.report.weighing import EXAMPLES
+from dragoman.explanation.report.weighing import EXAMPLES, Weighing
 from dragoman.recipe.data import Parallel, Table
 from dragoman.recipe.decoding import Forecasting
 from dragoman.recipe.loading import load_recipe, override
@@ -335,21 +335,21 @@ def report(
     others: Sequence[str | Path] = (),
     workers: int = 1,
     trust: int = EXAMPLES,
+    trust_seconds: float | None = None,
     methods: Sequence[Method] | Group = "quick",
 ) -> Findings:
     """Look at a run from all sides: data, training, scores, where it is good, how sure, what looks made up.
 
     Answers that `evaluate` wrote into the run's folder are taken where they are still those of the model.
-    On `trust` examples it is measured which of the `methods` of explanation to trust; 0 measures nothing.
+    On `trust` examples (0: none), begun within `trust_seconds`, it is measured which `methods` to trust.
     `workers`: see `Bundle.predict`; `others`: see `load`, together they are not explained.
     """
     bundle = load(folder, device, others=others)
     examples = read_examples(bundle.recipe, overrides, None, split)
     recipe = override(bundle.recipe, overrides)
     training = training_windows(recipe) if is_of_series(recipe) else ()
-    return find(
-        bundle, recipe, examples, split, training=training, workers=workers, trust=trust, methods=methods
-    )
+    weighing = Weighing(trust, methods, trust_seconds)
+    return find(bundle, recipe, examples, split, training=training, workers=workers, weighing=weighing)
 
 
 def score(

@@ -202,6 +202,30 @@ def test_lists_of_recordings_are_known_by_their_sound_files(tmp_path):
     assert facts.hours == pytest.approx(6 * 0.5 / 3600, rel=0.01)
 
 
+@pytest.mark.parametrize("ending", ["parquet", "csv", "tsv", "jsonl", "list"])
+@pytest.mark.parametrize("audio", ["path", "audio_filepath", "file"])
+def test_a_list_of_recordings_is_read_as_it_is_planned(tmp_path, audio, ending):
+    soundfile = pytest.importorskip("soundfile")
+    rows = [{audio: f"{number}.wav", "sentence": f"word number {number}"} for number in range(4)]
+    for row in rows:
+        soundfile.write(tmp_path / row[audio], np.zeros(4000), 8000)
+    path = tmp_path / f"clips.{ending}"
+    match ending:
+        case "parquet":
+            arrow = pytest.importorskip("pyarrow")
+            pytest.importorskip("pyarrow.parquet").write_table(arrow.Table.from_pylist(rows), path)
+        case "jsonl":
+            path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+        case _:
+            mark = "," if ending == "csv" else "\t"
+            lines = [rows[0], *(row.values() for row in rows)]
+            path.write_text("".join(f"{mark.join(line)}\n" for line in lines), "utf-8")
+    facts = measure([str(path)])
+    assert isinstance(facts, SpeechFacts)
+    assert facts.rows == 4
+    assert facts.files.train.get("format") == ("tsv" if ending == "list" else None)
+
+
 def test_planned_data_train_and_leave_their_reasons(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     draw = random.Random(3)

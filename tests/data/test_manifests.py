@@ -53,6 +53,22 @@ def rejected(folder, **section):
 
 
 class TestTables:
+    def test_parquet_by_names_and_with_parts_of_files(self, folder):
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        columns = {
+            "path": ["a.wav", "b.flac", "c.wav", "a.wav"],
+            "sentence": ["x", "y", "z", None],
+            "from": [0.5, None, 0.0, 0.0],
+            "seconds": [1.0, None, 1.0, 1.0],
+        }
+        pq.write_table(pa.table(columns), folder / "clips.parquet")
+        named = {"manifest": "clips.parquet", "audio": "path", "target": "sentence"}
+        rows, accepted = rejected(folder, **named, begin="from", duration="seconds")
+        assert accepted == [("a.wav#t=0.5,1.5", "x"), ("b.flac", "y")]
+        assert rows == [("missing audio", "clips.parquet", 3), ("empty target", "clips.parquet", 4)]
+        with pytest.raises(DataError, match=r"clips.parquet: no column 'file' among 'path', 'sentence'"):
+            read(folder, manifest="clips.parquet")
+
     def test_tsv_by_default_names(self, folder):
         write(folder, train__tsv="file\tspeaker\ttext\nclips/a.wav\tx\tä b\nb.flac\ty\tc\n")
         first, second = read(folder, manifest="train.tsv")

@@ -11,6 +11,7 @@ from dragoman.data.windows import (
     index_windows,
     leaks,
     rows_of,
+    shared_targets,
     training_rows,
     window_at,
 )
@@ -154,6 +155,29 @@ def test_rows_of_longer_lists_of_files_are_told_apart():
     assert leak((None, None), (-6, None), False, files, (25, 30)) is not None
     assert "begin both lists with the same files" in leak((None, 5), (9, None), False, (("a", "b"), ("b",)))
     assert leak((None, "2020-01-01 10:00"), ("2020-01-01 10:00", None), True, (("a", "b"), ("b",))) is None
+
+
+def both(dev, test, times=True, files=(("a",), ("a",))):
+    ours, theirs = (SeriesFiles(series=f, part=p) for f, p in zip(files, (dev, test), strict=True))
+    return shared_targets(ours, [line(30, times=times)], theirs, [line(30, times=times)])
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_no_target_is_of_development_and_of_test(times):
+    assert both((10, 20), (20, None), times) is None
+    assert both((20, None), (10, 20), times) is None  # the one may lie on either side of the other
+    assert both((-20, -10), (20, None), times) is None
+    assert both((None, None), (None, None), times, (("a",), ("b",))) is None
+    for dev, test in (((10, 22), (20, None)), ((-20, -8), (20, -5)), ((20, None), (10, 22))):
+        shown = "2020-01-01T20:00:00 to 2020-01-01T21:00:00" if times else "rows 20 to 21"
+        assert both(dev, test, times).endswith(f"both forecast {shown}")
+    assert both((10, None), (10, None), times).startswith("series 's' of a: `part` [10, null] and [10, null]")
+
+
+def test_development_and_test_in_dates_and_in_rows_are_told_apart():
+    assert both((5, 10), ("2020-01-01 10:00", None)) is None
+    assert "[5, 11]" in both((5, 11), ("2020-01-01 10:00", None))
+    assert "begin both lists" in both((5, 9), (9, None), False, (("a", "b"), ("b",)))
 
 
 @settings(derandomize=True, deadline=None, max_examples=100)

@@ -164,6 +164,14 @@ def test_answers_start_with_the_prefix(bundle_of, section):
     assert essence(decode(bundle, words(5), section, prefix="")) == essence(decode(bundle, words(5), section))
 
 
+@pytest.mark.parametrize("section", METHODS, ids=ids)
+def test_a_prefix_that_the_model_cannot_write_is_refused_with_what_and_where(bundle_of, section):
+    with pytest.raises(
+        UserError, match=r"prefix 'daßaß': the target vocabulary cannot write 'ß' \(at character 3\); leave"
+    ):
+        next(decode(bundle_of(), words(1), section, prefix="daßaß"))
+
+
 def test_a_prefix_without_room_is_refused(bundle_of):
     with pytest.raises(UserError, match="prefix of 8 tokens leaves no room"):
         list(decode(bundle_of(), words(2), prefix="abcdefgh"))

@@ -59,14 +59,19 @@ def linear_windows(windows=400, context=12, horizon=3, variables=2, noise=0.0):
     return given, wanted + noise * numbers.standard_normal(wanted.shape)
 
 
+def alike(given, wanted):
+    """A block whose rows count alike."""
+    return given, wanted, np.full((len(given), given.shape[2]), 0.7)
+
+
 def test_dlinear_finds_a_linear_law():
     given, wanted = linear_windows()
-    np.testing.assert_allclose(fit_dlinear([(given, wanted)], 12, 3).forecast(given), wanted, atol=2e-2)
+    np.testing.assert_allclose(fit_dlinear([alike(given, wanted)], 12, 3).forecast(given), wanted, atol=2e-2)
 
 
 def test_dlinear_is_least_squares_of_trend_and_remainder():
     given, wanted = linear_windows(noise=1.0)
-    found = fit_dlinear([(given, wanted)], 12, 3).forecast(given)
+    found = fit_dlinear([alike(given, wanted)], 12, 3).forecast(given)
     rows = given.swapaxes(1, 2).reshape(-1, 12)
     trend = rows @ moving_average(12).T
     inputs = np.concatenate((trend, rows - trend, np.ones((len(rows), 1))), axis=1)
@@ -77,19 +82,42 @@ def test_dlinear_is_least_squares_of_trend_and_remainder():
 
 def test_blocks_are_only_a_matter_of_memory_and_gaps_are_left_out():
     given, wanted = linear_windows(noise=0.5)
-    whole = fit_dlinear([(given, wanted)], 12, 3)
+    whole = fit_dlinear([alike(given, wanted)], 12, 3)
     more, bad = linear_windows(5)
     bad[:, 1] = nan
-    parts = [(given[:7], wanted[:7]), (more, bad), (given[7:], wanted[7:])]
+    parts = [alike(given[:7], wanted[:7]), alike(more, bad), alike(given[7:], wanted[7:])]
     cut = fit_dlinear(parts, 12, 3)
     np.testing.assert_allclose(cut.weights_SH, whole.weights_SH, atol=1e-9)
     with pytest.raises(DataError, match="no training window has a target without missing values"):
-        fit_dlinear([(more, bad)], 12, 3)
+        fit_dlinear([alike(more, bad)], 12, 3)
+
+
+def test_windows_that_hardly_vary_do_not_decide_how_others_are_forecast():
+    """One variable is fixed and steps aside a few times; by itself the other is forecast as beside it."""
+    numbers = np.random.default_rng(4)
+    walk = 10 + np.cumsum(numbers.standard_normal((1200, 1)), axis=0)
+    fixed = 5 + 1e-6 * numbers.standard_normal((1200, 1)) + (np.arange(1200)[:, None] // 300) * 3.0
+
+    def dlinear(values, names):
+        learner = NumbersLearner(Numbers(kind="numbers", scale="window"), "target")
+        learner.hear(Series(values, names, "s"))
+        pairs = [
+            (Series(values[at - 30 : at], names, "s"), Series(values[at : at + 5], names, "s"))
+            for at in range(30, 1195, 5)
+        ]
+        found = fit_baselines(learner.learnt(), pairs, 5, None).forecasts([source for source, _ in pairs])
+        truth = np.stack([target.values for _, target in pairs])
+        return tuple(np.abs(found[name] - truth)[..., 0].mean() for name in ("DLinear", "last value"))
+
+    alone, naive = dlinear(walk, ("walk",))
+    beside, _ = dlinear(np.concatenate([walk, fixed], axis=1), ("walk", "fixed"))
+    assert alone < naive
+    assert beside < 1.1 * alone
 
 
 def test_dlinear_of_constant_windows_is_their_constant():
     flat = np.full((5, 12, 1), 2.0)
-    model = fit_dlinear([(flat, flat[:, :3])], 12, 3)
+    model = fit_dlinear([alike(flat, flat[:, :3])], 12, 3)
     np.testing.assert_allclose(model.forecast(flat), 2)
     assert isinstance(model, DLinear)
 

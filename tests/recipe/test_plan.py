@@ -1,6 +1,7 @@
 """Plans: every recipe loads, choices have reasons, and data of known kinds get what suits them."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import pytest
@@ -177,6 +178,32 @@ sides = st.builds(
     st.floats(1, 9),
     st.integers(2, 9_000),
 )
+
+
+@pytest.mark.parametrize(("rows", "share"), [(3, 0.33), (60, 0.2), (100, 0.1), (50_000, 0.04)])
+def test_of_few_rows_more_are_held_out_and_not_for_a_test(rows, share):
+    alone = replace(
+        pairs(WORDS, WORDS, rows), files=Files("/data", {"file": "all.tsv"}, notes=("Found so.",))
+    )
+    planned = plan(alone)
+    assert planned.mapping["data"]["held_out_dev"] == share
+    assert planned.mapping["data"].get("held_out_test") == (None if rows < 100 else share)
+    assert planned.notes[0] == "Found so."
+    assert [note.startswith(f"FEW ROWS: {rows} are enough to see") for note in planned.notes[1:]] == [
+        True
+    ] * (rows < 100)
+
+
+@pytest.mark.parametrize(
+    ("rows", "steps", "passes"), [(3, 500, "500"), (150, 500, "500"), (400, 1000, "500"), (2000, 1500, "150")]
+)
+def test_rows_that_fit_into_a_batch_are_passed_over_no_more_often_than_there_are_steps(rows, steps, passes):
+    chosen = plan(pairs(WORDS, WORDS, rows))
+    assert chosen.mapping["training"]["max_steps"] == steps
+    found = re.match(r"About ([\d,]+) passes over the data", chosen.reasons["training.max_steps"])
+    assert found and abs(int(found[1].replace(",", "")) - int(passes)) <= 0.15 * int(passes)
+    if rows == 3:
+        assert "less than 5 minutes" in chosen.reasons["training.max_steps"]
 
 
 @settings(max_examples=60, deadline=None)

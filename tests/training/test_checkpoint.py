@@ -16,6 +16,7 @@ from dragoman.training.checkpoint import (
     checkpoints_in,
     load_checkpoint,
     load_latest,
+    make_room,
     save_checkpoint,
 )
 
@@ -114,6 +115,19 @@ def test_a_full_disk_leaves_nothing_of_the_new_checkpoint(tmp_path, monkeypatch)
         with pytest.raises(OSError, match="No space left"):
             save_checkpoint(tmp_path, checkpoint_of(2), keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_room_is_made_of_all_but_the_last_where_that_is_sound(tmp_path):
+    assert make_room(tmp_path) == 0
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, checkpoint_of(step), keep=5)
+    (tmp_path / "step-00000003" / "state.json").write_text("{}")
+    assert make_room(tmp_path) == 0
+    assert len(checkpoints_in(tmp_path)) == 3
+    save_checkpoint(tmp_path, checkpoint_of(4), keep=5)
+    assert make_room(tmp_path) == 3
+    assert [load_checkpoint(path).step for path in checkpoints_in(tmp_path)] == [4]
+    assert make_room(tmp_path) == 0
 
 
 FILES = ["MANIFEST.json", "state.json", "weights.safetensors", "random.safetensors"]

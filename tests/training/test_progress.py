@@ -23,6 +23,24 @@ def test_lines_are_objects_with_kind_step_and_skips(tmp_path):
     ]
 
 
+def test_half_a_line_is_taken_back(tmp_path):
+    """The next line would else stand behind it, and be lost with it."""
+    resource = pytest.importorskip("resource")
+    log, lines = log_in(tmp_path)
+    log.write("train", Progress(step=1), {})
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "log.jsonl").stat().st_size + 20, most))
+    try:
+        log.write("train", Progress(step=2), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+    log.write("train", Progress(step=3), {})
+    assert [line["step"] for line in read_log(tmp_path / "log.jsonl")] == [1, 3]
+    assert (tmp_path / "log.jsonl").read_text().count("\n") == 2
+    assert log.lost == 1
+    assert "cannot be written" in lines[0]
+
+
 def test_numbers_that_are_not_finite_stay_json(tmp_path):
     log, _ = log_in(tmp_path)
     log.write("skip", Progress(), {"loss": math.nan, "gradient_norm": math.inf})

@@ -144,6 +144,10 @@ def report(
         int | None,
         typer.Option("--trust", min=0, help="Examples to measure methods of explanation on; 8 by default."),
     ] = None,
+    trust_seconds: Annotated[
+        float | None,
+        typer.Option("--trust-seconds", min=0, help="Begin no further example after so long."),
+    ] = None,
     methods: Methods = None,
     others: Others = None,
     workers: Workers = 1,
@@ -157,13 +161,20 @@ def report(
     Answers that evaluate wrote are taken where they are still those of the model. --json prints the numbers.
     --method names what --trust measures: all but integrated gradients, which take long, by default.
     """
-    if trust == 0 and methods:
-        raise UserError("--method has no effect with --trust 0, which measures no method")
-    if others and (trust or methods):
-        raise UserError("--trust and --method have no effect with --with: name one run to have it explained")
+    if trust == 0 and (methods or trust_seconds is not None):
+        raise UserError(
+            "--method and --trust-seconds have no effect with --trust 0, which measures no method"
+        )
+    if others and (trust or methods or trust_seconds is not None):
+        raise UserError(
+            "--trust, --trust-seconds and --method have no effect with --with: name one run to have it "
+            "explained"
+        )
     words, chosen = sorted_words(overrides), methods_of(methods or [], "quick")
     place, named = device_of(device), split_of(split)
-    print_report(run, words, named, out, place, workers, trust, chosen, others or [], as_json=as_json)
+    print_report(
+        run, words, named, out, place, workers, (trust, trust_seconds), chosen, others or [], as_json=as_json
+    )
 
 
 def systems_of(files: list[str]) -> tuple[list[str], list[str]]:
@@ -203,13 +214,13 @@ def print_report(
     out: str | None,
     device: Place,
     workers: int,
-    trust: int | None,
+    trust: tuple[int | None, float | None],
     methods: Sequence[Method] | Group,
     others: Sequence[str] = (),
     *,
     as_json: bool,
 ) -> None:
-    """Write the page of a run, and print its numbers on request."""
+    """Write the page of a run, and print its numbers on request; `trust` is how many examples and seconds."""
     files, changes = words
     if files:
         raise UserError(f"report: expected key=value after the run, found {', '.join(files)}")
@@ -219,7 +230,7 @@ def print_report(
     from dragoman.explanation.report.report_json import as_json as numbers_of
     from dragoman.explanation.report.weighing import EXAMPLES
 
-    count = EXAMPLES if trust is None else trust
+    count, seconds = trust
     found = report(
         run,
         *changes,
@@ -227,7 +238,8 @@ def print_report(
         device=device,
         others=others,
         workers=workers,
-        trust=count,
+        trust=EXAMPLES if count is None else count,
+        trust_seconds=seconds,
         methods=methods,
     )
     name = "-with-".join(["report", *(Path(other).resolve().name for other in others)])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dragoman.data.column_roles import Columns, columns_of_rows, keys_of_objects
 from dragoman.data.lines import plain_name, read_lines
+from dragoman.data.manifests import MANIFEST_FORMATS, manifest_form
 from dragoman.data.pair_facts import pair_facts
 from dragoman.data.parquet import parquet_names, read_parquet
 from dragoman.data.roles import Given, given_files
@@ -17,9 +18,15 @@ from dragoman.data.speech_facts import speech_facts
 from dragoman.data.tables import FORMATS, csv_fields, tsv_fields
 from dragoman.errors import DataError
 from dragoman.recipe.facts import Corpus, Facts, Files
+from dragoman.recipe.speech import Manifest
 
 _LOOKED_AT = 500
 """Rows from which columns are recognised."""
+_USUAL: dict[str, tuple[str, str]] = {
+    "nemo": ("audio_filepath", "text"),
+    "common_voice": ("path", "sentence"),
+}
+"""Columns of the sound file and of what is said, where a format fixes them."""
 
 
 def measure(names: Sequence[str]) -> Facts:
@@ -42,7 +49,7 @@ def measure(names: Sequence[str]) -> Facts:
         case "series":
             return series_facts(_files(given, _series(given.train[0], columns, form), "series", columns))
         case "speech":
-            return speech_facts(_files(given, _manifest(given.train[0], columns), "manifest", columns))
+            return speech_facts(_files(given, _manifest(given, columns, form), "manifest", columns))
         case "pairs":
             table: Corpus = {"file": given.train[0], **_form(path, form, columns)}
             return pair_facts(_files(given, table, "file", columns), columns.features)
@@ -126,13 +133,16 @@ def _series(name: str, columns: Columns, form: str) -> Corpus:
     return said
 
 
-def _manifest(name: str, columns: Columns) -> Corpus:
+def _manifest(given: Given, columns: Columns, form: str) -> Corpus:
+    name = given.train[0]
     said: dict[str, object] = {"manifest": name}
-    if columns.audio in ("audio_filepath", "path"):  # NeMo's and Common Voice's are recognised by their names
-        return {**said, "target": columns.target} if columns.target not in ("text", "sentence") else said
-    if columns.audio != "file":
+    if Path(plain_name(Path(name))).suffix not in MANIFEST_FORMATS:
+        said["format"] = form
+    known = manifest_form(Manifest.model_validate(said), given.folder)
+    audio, target = _USUAL.get(known, ("file", "text"))
+    if columns.audio != audio:
         said["audio"] = columns.audio
-    if columns.target != "text":
+    if columns.target != target:
         said["target"] = columns.target
     return said
 

@@ -1,4 +1,4 @@
-"""Lists of recordings as streams of examples: TSV, CSV, JSON lines, NeMo's, Common Voice's and Kaldi's.
+"""Lists of recordings as streams of examples: TSV, CSV, JSON lines, Parquet, NeMo's, Common Voice's, Kaldi's.
 
 Nothing that a list says is ever run: a Kaldi entry that is a command is a rejected row.
 """
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from dragoman.data.audio import END_TOLERANCE_SECONDS, Clip, clip_of, is_file, parts_of, seconds_of
 from dragoman.data.lines import find_file, nearest, plain_name, read_lines
+from dragoman.data.parquet import read_parquet
 from dragoman.data.rejects import Rejects
 from dragoman.data.rows import BadRow, proper_text, references_of
 from dragoman.data.tables import FORMATS, Row, read_csv, read_jsonl, read_tsv
@@ -25,7 +26,8 @@ _NEMO_FILE = "audio_filepath"
 _COMMON_VOICE_HEADER = {"client_id", "path", "sentence"}
 _TO_THE_END = ("-1", "-1.0")
 _SPACE = re.compile(r"[ \t]+")
-_FORMATS = {**FORMATS, ".json": "jsonl"}
+MANIFEST_FORMATS = {**FORMATS, ".json": "jsonl", ".parquet": "parquet"}
+"""Formats of lists by the endings of their names."""
 
 
 def read_manifest(section: Manifest, folder: Path, rejects: Rejects) -> Iterator[Example]:
@@ -60,6 +62,11 @@ def manifest_files(section: Manifest, folder: Path) -> list[Path]:
     return [find_file(path, "wav.scp"), find_file(path, "text"), *([segments] if segments.is_file() else [])]
 
 
+def manifest_form(section: Manifest, folder: Path) -> str:
+    """Return the format of a list, `auto` told by its name and first line; DataError where they do not."""
+    return _form_of(section, folder)[0]
+
+
 def _form_of(section: Manifest, folder: Path) -> tuple[str, Path]:
     path = folder / section.manifest
     if section.format == "kaldi" and path.is_file():
@@ -71,13 +78,15 @@ def _form_of(section: Manifest, folder: Path) -> tuple[str, Path]:
     if section.format != "auto":
         return section.format, path
     ending = Path(plain_name(path)).suffix
-    if ending not in _FORMATS:
+    if ending not in MANIFEST_FORMATS:
         raise DataError(
-            f"{path}: the name does not tell the format: found {ending!r}, known are {', '.join(_FORMATS)}; "
-            "say `format: tsv`, `csv`, `jsonl`, `nemo` or `common_voice`"
+            f"{path}: the name does not tell the format: found {ending!r}, known are "
+            f"{', '.join(MANIFEST_FORMATS)}; say `format: tsv`, `csv`, `jsonl`, `parquet`, `nemo` or "
+            "`common_voice`"
         )
-    form = _FORMATS[ending]
-    if section.audio is None and section.begin is None and section.duration is None:
+    form = MANIFEST_FORMATS[ending]
+    is_by_name = section.audio is None and section.begin is None and section.duration is None
+    if is_by_name and form in ("jsonl", "tsv"):
         first = next(read_lines(path)).text
         if form == "jsonl" and f'"{_NEMO_FILE}"' in first:
             return "nemo", path
@@ -173,6 +182,8 @@ def _rows(section: Manifest, form: str, path: Path) -> Iterator[Row]:
             rows = read_csv(path, wanted)
         case "jsonl":
             rows = read_jsonl(path, wanted)
+        case "parquet":
+            rows = read_parquet(path, wanted)
         case _:
             rows = read_tsv(path, wanted)
     return _filled(rows, section.begin, section.duration)

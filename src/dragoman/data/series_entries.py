@@ -20,6 +20,7 @@ from dragoman.data.windows import (
     end_of,
     index_windows,
     leaks,
+    shared_targets,
     training_rows,
     window_at,
 )
@@ -29,6 +30,8 @@ from dragoman.recipe.series import SeriesFiles, Windows
 from dragoman.records import Example, Series
 
 Say = Callable[[str], None]
+Read = tuple[SeriesFiles, Sequence[Series]]
+"""Files of a recipe, and the series in them."""
 
 
 class SeriesEntries:
@@ -99,11 +102,10 @@ def digest_of(series: Series) -> bytes:
 def read_training_windows(recipe: Recipe, rejects: Rejects, say: Say) -> tuple[Codecs, SeriesEntries]:
     """Read the training series of a recipe, learn scales from their training rows, and list their windows.
 
-    Raises DataError where training could have seen what is held out, or no window is left.
+    Raises DataError as `refuse_leaks` does, and where no window is left.
     """
     windows = windows_of(recipe)
-    sections = [section for section in recipe.data.train if isinstance(section, SeriesFiles)]
-    read = [(section, read_series(section, Path(recipe.data.folder), rejects)) for section in sections]
+    read = _training_series(recipe, rejects)
     _refuse_leaks(recipe, read, rejects)
     seen = [training_rows(one, section.part, windows.context) for section, series in read for one in series]
     codecs = Codecs(
@@ -129,16 +131,34 @@ def training_windows(recipe: Recipe) -> Iterator[tuple[Series, Series]]:
             yield window_at(series[number], start, windows.context, windows.horizon)
 
 
-def _refuse_leaks(
-    recipe: Recipe, read: Sequence[tuple[SeriesFiles, Sequence[Series]]], rejects: Rejects
-) -> None:
-    for name, held in (("dev", recipe.data.dev), ("test", recipe.data.test)):
-        if not isinstance(held, SeriesFiles):
-            continue
-        held_series = read_series(held, Path(recipe.data.folder), rejects)
-        for number, (section, series) in enumerate(read):
-            if complaint := leaks(section, series, held, held_series):
+def refuse_leaks(recipe: Recipe) -> None:
+    """Raise DataError where training could have seen a target of `dev` or `test`, or these two share one.
+
+    Contexts may reach back into any part: what is forecast counts, not what is seen. Parts of `train` may
+    share targets, which are then learnt more often.
+    """
+    _refuse_leaks(recipe, _training_series(recipe, Rejects()), Rejects())
+
+
+def _training_series(recipe: Recipe, rejects: Rejects) -> list[Read]:
+    sections = [section for section in recipe.data.train if isinstance(section, SeriesFiles)]
+    return [(section, read_series(section, Path(recipe.data.folder), rejects)) for section in sections]
+
+
+def _refuse_leaks(recipe: Recipe, read: Sequence[Read], rejects: Rejects) -> None:
+    held: dict[str, Read] = {}
+    for name, section in (("dev", recipe.data.dev), ("test", recipe.data.test)):
+        if isinstance(section, SeriesFiles):
+            held[name] = (section, read_series(section, Path(recipe.data.folder), rejects))
+    for name, ours in held.items():
+        for number, training in enumerate(read):
+            if complaint := leaks(*training, *ours):
                 raise DataError(f"data.{name} and data.train[{number}]: {complaint}; `part` cuts them")
+    if len(held) > 1 and (complaint := shared_targets(*held["dev"], *held["test"])):
+        raise DataError(
+            f"data.dev and data.test: {complaint}; what chooses a model cannot judge it: let one part end "
+            "where the other begins, or leave `data.test` out"
+        )
 
 
 def read_scored_windows(

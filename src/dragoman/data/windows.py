@@ -6,7 +6,7 @@ Shapes: N windows, S steps of a context, H horizon, V variables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -194,23 +194,45 @@ def leaks(
     Of every series that both have, training must end before the held-out part begins: by dates, or by rows
     where both read the same files. Different files count as different series.
     """
-    shared = sorted(set(files_of(train.series)) & set(files_of(held.series)))
+    return _complaint(train, train_series, held, held_series, _overlap)
+
+
+def shared_targets(
+    dev: SeriesFiles, dev_series: Sequence[Series], test: SeriesFiles, test_series: Sequence[Series]
+) -> str | None:
+    """Say which targets are of development and of test, None where none is; see `leaks`.
+
+    Development may lie on either side of the test, and contexts may reach back into it. One part as both is
+    complained of too: what has chosen a model says nothing of how good it is.
+    """
+    return _complaint(dev, dev_series, test, test_series, _both)
+
+
+def _complaint(
+    section: SeriesFiles,
+    series: Sequence[Series],
+    other: SeriesFiles,
+    others: Sequence[Series],
+    compare: Callable[[Series, Part, Series, Part], str | None],
+) -> str | None:
+    """Compare the parts of every series that two sections have, and name the first that will not do."""
+    shared = sorted(set(files_of(section.series)) & set(files_of(other.series)))
     if not shared:
         return None
-    known = {one.id: one for one in train_series}
-    for one in held_series:
+    known = {one.id: one for one in series}
+    for one in others:
         if one.id not in known:
             continue
-        complaint = _overlap(known[one.id], train.part, one, held.part)
-        if complaint is None and one.times is None and _first_files_differ(train, held):
+        complaint = compare(known[one.id], section.part, one, other.part)
+        if complaint is None and one.times is None and _first_files_differ(section, other):
             complaint = "rows cannot be told apart where files differ; begin both lists with the same files"
         if complaint:
             return f"{_named(one)} of {shared[0]}: {complaint}"
     return None
 
 
-def _first_files_differ(train: SeriesFiles, held: SeriesFiles) -> bool:
-    ours, theirs = files_of(train.series), files_of(held.series)
+def _first_files_differ(section: SeriesFiles, other: SeriesFiles) -> bool:
+    ours, theirs = files_of(section.series), files_of(other.series)
     shorter = min(len(ours), len(theirs))
     return ours[:shorter] != theirs[:shorter]
 
@@ -225,3 +247,13 @@ def _overlap(train: Series, train_part: Part, held: Series, held_part: Part) -> 
     if end <= begin:
         return None
     return f"training ends before row {end:,}, what is held out begins at row {begin:,}"
+
+
+def _both(dev: Series, dev_part: Part, test: Series, test_part: Part) -> str | None:
+    (begin, end), (other_begin, other_end) = rows_of(dev, dev_part), rows_of(test, test_part)
+    parts = f"`part` {_shown(dev_part)} and {_shown(test_part)}"
+    if dev.times is not None and test.times is not None:
+        times = np.intersect1d(dev.times[begin:end], test.times[other_begin:other_end])
+        return f"{parts} both forecast {times[0]} to {times[-1]}" if len(times) else None
+    first, last = max(begin, other_begin), min(end, other_end) - 1
+    return f"{parts} both forecast rows {first:,} to {last:,}" if first <= last else None

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from dragoman.bundle import Bundle
 from dragoman.data.frames import Encoded
+from dragoman.data.offsets import offsets
+from dragoman.data.text import TextCodec
 from dragoman.decoding.batches import LARGEST_WINDOW, answering, batches, named, where, windows
 from dragoman.decoding.constrained import Wanted
 from dragoman.decoding.forecast import forecast
@@ -37,7 +39,7 @@ from dragoman.recipe.decoding import (
     TokenDecoding,
 )
 from dragoman.recipe.model import TransformerDecoder
-from dragoman.records import Example, Hypothesis, Prediction, Value
+from dragoman.records import UNKNOWN, Example, Hypothesis, Prediction, Value, text_of
 
 _BATCHES_EACH = 6
 """Batches of a window that a worker gets, at least, where there are enough inputs..."""
@@ -134,7 +136,7 @@ def _task(
         if reads:
             raise UserError(f"`{section.method}` attends to nothing; greedy or beam would")
         return _Task(bundle, _in_precision(bundle, section), section, [], reads, workers)
-    tokens = [] if prefix is None else bundle.codecs.text.encode_prefix(prefix).tolist()
+    tokens = [] if prefix is None else _forced(bundle.codecs.text, prefix)
     model, within = searching(bundle, section)
     terminology = None
     if isinstance(section, Beam) and section.phrases is not None:
@@ -142,6 +144,20 @@ def _task(
         if prefix is not None:
             terminology.check_prefix(bundle.codecs.text.normalise(prefix))
     return _Task(bundle, model, within, tokens, reads, workers, terminology)
+
+
+def _forced(codec: TextCodec, prefix: Value) -> list[int]:
+    """Return the ids of a prefix; UserError for one that the model cannot write."""
+    tokens: list[int] = codec.encode_prefix(prefix).tolist()
+    text, places = text_of(prefix), offsets(codec, prefix).spans
+    unknown = [place for token, place in zip(tokens, places, strict=True) if token == UNKNOWN]
+    if unknown:
+        pieces = ", ".join(map(repr, dict.fromkeys(text[begin:end] for begin, end in unknown)))
+        raise UserError(
+            f"prefix {text!r}: the target vocabulary cannot write {pieces} (at character "
+            f"{unknown[0][0] + 1}); leave it out, or train with subwords or bytes, which can write anything"
+        )
+    return tokens
 
 
 def searching(bundle: Bundle, section: TokenDecoding | Mbr) -> tuple[Seq2Seq, TokenDecoding | Mbr]:

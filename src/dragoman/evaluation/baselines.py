@@ -1,7 +1,7 @@
 """The forecasts that every other must be held against: last value, seasonal naive, and a linear model.
 
 They forecast the same windows from the same contexts, in the units of the data.
-Shapes: N windows, S steps of a context, H horizon, V variables.
+Shapes: N windows, S steps of a context, H horizon, V variables, R rows: a variable of a window each.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from dragoman.errors import DataError
 from dragoman.records import Series
 
 Numbers = NDArray[np.float64]
+Block = tuple[Numbers, Numbers, Numbers]
+"""Contexts (N, S, V), targets (N, H, V) and units (N, V) of some windows."""
 KERNEL = 25
 """Steps of DLinear's moving average (Zeng et al. 2023, appendix)."""
 RIDGE = 1e-4
@@ -76,19 +78,23 @@ class DLinear:
         return np.asarray(forecasts + self.bias_H[:, None])
 
 
-def fit_dlinear(blocks: Iterable[tuple[Numbers, Numbers]], context: int, horizon: int) -> DLinear:
-    """Fit DLinear to blocks of contexts (N, S, V) without NaN and targets (N, H, V), one pass, any number.
+def fit_dlinear(blocks: Iterable[Block], context: int, horizon: int) -> DLinear:
+    """Fit DLinear to blocks of contexts without NaN and targets, one pass, any number.
 
-    A variable of a window whose target has NaN is left out. DataError where nothing is left.
+    Units say how large 1 is in each row, as a share of what it is in its series, and errors count as they are
+    in series. Where windows have scales of their own, one that hardly varies has targets of thousands of its
+    units, and would decide alone; where all have one scale, this is least squares. A variable of a window
+    whose target has NaN is left out. DataError where nothing is left.
     """
     width = context + horizon
-    count, sum_J, products_JJ = 0, np.zeros(width), np.zeros((width, width))
-    for contexts_NSV, targets_NHV in blocks:
-        rows = np.concatenate((contexts_NSV, targets_NHV), axis=1).swapaxes(1, 2).reshape(-1, width)
-        rows = rows[~np.isnan(rows).any(axis=1)]
-        count += len(rows)
-        sum_J += rows.sum(axis=0)
-        products_JJ[:context] += rows[:, :context].T @ rows
+    count, sum_J, products_JJ = 0.0, np.zeros(width), np.zeros((width, width))
+    for contexts_NSV, targets_NHV, units_NV in blocks:
+        rows_RJ = np.concatenate((contexts_NSV, targets_NHV), axis=1).swapaxes(1, 2).reshape(-1, width)
+        is_whole_R = ~np.isnan(rows_RJ).any(axis=1)
+        rows_RJ, counts_R = rows_RJ[is_whole_R], units_NV.reshape(-1)[is_whole_R] ** 2
+        count += counts_R.sum()
+        sum_J += counts_R @ rows_RJ
+        products_JJ[:context] += (counts_R[:, None] * rows_RJ[:, :context]).T @ rows_RJ
     if not count:
         raise DataError("no training window has a target without missing values to fit the linear model to")
     mean_J = sum_J / count
@@ -147,17 +153,20 @@ def fit_baselines(
     return Baselines(codec, horizon, season, dlinear)
 
 
-def _scaled_blocks(
-    codec: NumbersCodec, windows: Iterator[tuple[Series, Series]]
-) -> Iterator[tuple[Numbers, Numbers]]:
+def _scaled_blocks(codec: NumbersCodec, windows: Iterator[tuple[Series, Series]]) -> Iterator[Block]:
     """Stack windows, some at a time, in the scale of the codec."""
     otherwise_V = codec.statistics.whole.middle
     while pairs := list(islice(windows, _AT_ONCE)):
         sources = [source for source, _ in pairs]
         scales = [codec.scale_at(source) for source in sources]
+        alike = [codec.statistics.of(source.id) for source in sources]
         contexts_NSV = filled(np.stack([source.values for source in sources]), otherwise_V)
         targets_NHV = np.stack([target.values for _, target in pairs])
-        yield _each(Scale.apply, scales, contexts_NSV), _each(Scale.apply, scales, targets_NHV)
+        yield (
+            _each(Scale.apply, scales, contexts_NSV),
+            _each(Scale.apply, scales, targets_NHV),
+            np.stack([own.deviation / one.deviation for own, one in zip(scales, alike, strict=True)]),
+        )
 
 
 def _each(act: Callable[[Scale, Numbers], Numbers], scales: Sequence[Scale], values: Numbers) -> Numbers:

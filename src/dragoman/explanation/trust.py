@@ -38,13 +38,15 @@ class Trust:
 
     `agreement_MM` says how much each two methods agree, `fresh` how much each says the same of models that
     have learnt nothing; methods are in the order of the curves. `gains_EM` are the areas of deletion and
-    insertion together, of each example.
+    insertion together, of each example. `left_out` is a sentence on examples that were chosen and are not
+    among these, empty where there are none.
     """
 
     curves: Curves
     agreement_MM: Reals
     fresh: Mapping[Method, float]
     gains_EM: Reals
+    left_out: str = ""
 
     @property
     def examples(self) -> int:

@@ -16,6 +16,7 @@ from dragoman.errors import DataError
 from dragoman.model.kernels import Linear
 from dragoman.model.sublayers import fresh_linear
 from dragoman.recipe.rollout import Rollout
+from dragoman.records import Sequence
 
 
 class PlainFrames(nn.Module):

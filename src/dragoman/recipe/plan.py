@@ -17,7 +17,7 @@ from dragoman.recipe.facts import Facts, PairFacts, SeriesFacts, SpeechFacts
 from dragoman.recipe.plan_series import series_choices
 from dragoman.recipe.plan_speech import speech_choices
 from dragoman.recipe.plan_text import text_choices
-from dragoman.recipe.planning import Choice
+from dragoman.recipe.planning import Choice, notes_of_few
 from dragoman.recipe.yaml_writer import comment, write_yaml
 
 
@@ -57,14 +57,14 @@ def plan(facts: Facts) -> Plan:
     """Choose a recipe for data of which these facts are known."""
     match facts:
         case PairFacts():
-            choices = list(text_choices(facts))
+            choices, few = list(text_choices(facts)), notes_of_few(facts.rows)
         case SpeechFacts():
-            choices = list(speech_choices(facts))
+            choices, few = list(speech_choices(facts)), notes_of_few(facts.rows)
         case SeriesFacts():
-            choices = list(series_choices(facts))
+            choices, few = list(series_choices(facts)), ()
     choices = [Choice("data.folder", facts.files.folder), *choices]
     reasons = {choice.key: choice.why for choice in choices if choice.why}
-    return Plan(_nested(choices), reasons, facts.files.notes)
+    return Plan(_nested(choices), reasons, (*facts.files.notes, *few))
 
 
 def _nested(choices: Iterable[Choice]) -> dict[str, Any]:

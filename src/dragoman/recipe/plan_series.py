@@ -162,7 +162,8 @@ def _training(facts: SeriesFacts, context: int, horizon: int) -> Iterator[Choice
         "Training begins at a fitted line: small careful steps.",
     )
     yield Choice("training.batch_tokens", _WINDOWS_A_BATCH * max(context, horizon), "128 windows a step.")
-    why = f"About {windows:,} windows; a few passes over them, at most 2,500 steps, then it only memorises."
+    passes = max(1, round(steps / max(1.0, windows / _WINDOWS_A_BATCH)))
+    why = f"About {windows:,} windows, {passes:,} passes over them: at most 2,500 steps, then it memorises."
     yield Choice("training.max_steps", steps, why)
     yield Choice("training.validate_every", 250)
     yield Choice("training.validation_examples", 200)

@@ -19,7 +19,7 @@ class Manifest(Section):
 
     manifest: str
     """The list, plain or compressed, or a Kaldi folder with `wav.scp`, `text` and perhaps `segments`."""
-    format: Literal["auto", "tsv", "csv", "jsonl", "nemo", "common_voice", "kaldi"] = "auto"
+    format: Literal["auto", "tsv", "csv", "jsonl", "parquet", "nemo", "common_voice", "kaldi"] = "auto"
     """`auto` goes by the name and the first line."""
     audio: Column | None = None
     """Column of the sound file, `file` by default; only where the format does not fix it."""

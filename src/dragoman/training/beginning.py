@@ -133,7 +133,7 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as fault:
         raise CheckpointError(
-            f"{folder}: the run cannot begin, the disk refuses its files: {fault}"
+            f"{folder}: the run cannot begin, the disk refuses its files: {fault}; make room and start again"
         ) from fault
 
 

@@ -7,6 +7,7 @@ checkpoints/*.damaged         what failed its hashes; stays until a later checkp
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -119,6 +120,26 @@ def _prune(folder: Path, keep: int) -> None:
     for pattern in ("*.partial", "*.damaged"):
         for path in folder.glob(pattern):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def make_room(folder: Path) -> int:
+    """Remove all checkpoints but the last, if that one is sound, and return how many went."""
+    found = checkpoints_in(folder)
+    if len(found) < 2:
+        return 0
+    try:
+        load_checkpoint(found[-1])
+    except CheckpointError:
+        return 0
+    _prune(folder, 1)
+    return len(found) - len(checkpoints_in(folder))
+
+
+def is_full(fault: Exception) -> bool:
+    """Say whether a disk refused something for want of room, or a user's share of it is used up."""
+    if isinstance(fault, OSError):
+        return fault.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"os error {errno.ENOSPC}" in str(fault)  # safetensors tells in words
 
 
 def checkpoints_in(folder: Path) -> list[Path]:

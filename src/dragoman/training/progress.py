@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -92,8 +93,7 @@ class Log:
         """Append a line; where the disk refuses, say so once and count."""
         line = {"kind": kind, "step": state.step, "skipped": state.skipped, **_finite(fields)}
         try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            _append(self._path, json.dumps(line, ensure_ascii=False) + "\n")
         except OSError as fault:
             self.lost += 1
             if self.lost == 1:
@@ -115,6 +115,19 @@ class Log:
         """Drop what is later than the checkpoint that a run goes on from, so that the log tells one story."""
         kept = [line for line in read_log(self._path) if not _is_later(line, state)]
         write_whole(self._path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
+
+
+def _append(path: Path, line: str) -> None:
+    """Append a line, whole or not at all: on half a line the next one would be lost too."""
+    content = line.encode()
+    with path.open("ab", buffering=0) as file:
+        begin = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(begin)
+            raise
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from dragoman.bundle import Bundle
 from dragoman.data.batching import BatchStream, Position
@@ -24,7 +25,7 @@ from dragoman.training.averaging import (
     holding,
     load_weights,
 )
-from dragoman.training.checkpoint import Checkpoint, save_checkpoint
+from dragoman.training.checkpoint import Checkpoint, is_full, make_room, save_checkpoint
 from dragoman.training.optimization import load_optimizer, optimizer_tensors
 from dragoman.training.progress import Log, Teller, duration
 from dragoman.training.state import Interval, Progress
@@ -152,12 +153,15 @@ class Run:
         return falls_due and self.saved_step < self.state.step
 
     def save(self) -> bool:
-        """Save all of it; where the disk refuses, say so, count, and go on with the older checkpoint."""
+        """Save all of it; where the disk refuses, say so, count, and go on with the older checkpoint.
+
+        On a full disk a new checkpoint is worth more than all old ones but the last.
+        """
         self.state = replace(self.state, seconds=self.elapsed())
         self.log.write("checkpoint", self.state, {"seconds": self.state.seconds})
         self.log.flush()
         try:
-            save_checkpoint(self.checkpoints, self._checkpoint(), self.recipe.training.keep_checkpoints)
+            self.with_room(self._write_checkpoint)
         except OSError as fault:
             self.state = replace(self.state, failed_saves=self.state.failed_saves + 1)
             self.log.write("checkpoint_failed", self.state, {"reason": str(fault)})
@@ -168,6 +172,20 @@ class Run:
             return False
         self.saved_step = self.state.step
         return True
+
+    def with_room(self, write: Callable[[], object]) -> None:
+        """Write something; where the disk is full, once more without the checkpoints before the last."""
+        try:
+            write()
+        except (OSError, SafetensorError) as fault:
+            gone = make_room(self.checkpoints) if is_full(fault) else 0
+            if not gone:
+                raise
+            self.teller.say(f"{fault}: checkpoints before the last are removed to make room ({gone})")
+            write()
+
+    def _write_checkpoint(self) -> None:
+        save_checkpoint(self.checkpoints, self._checkpoint(), self.recipe.training.keep_checkpoints)
 
     def _checkpoint(self) -> Checkpoint:
         record = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from dragoman.bundle import Bundle
-from dragoman.errors import Interrupted
+from dragoman.errors import DataError, Interrupted
 from dragoman.recipe.sections import Recipe
 from dragoman.training.beginning import begun
 from dragoman.training.finishing import finish
@@ -37,7 +37,7 @@ def train(recipe: Recipe, *, say: Callable[[str], None] | None = None) -> Bundle
         finished = finished_bundle(recipe, folder, teller.say)
         if finished is not None:
             return finished
-        with begun(recipe, folder, teller) as run:
+        with begun(recipe, folder, teller) as run, _reading(run):
             with listening(teller.say) as stop:
                 reason = _learn(run, stop)
             return finish(run, reason)
@@ -48,7 +48,8 @@ def _learn(run: Run, stop: StopRequest) -> str:
     while True:
         reached = run.limit_reached()
         if run.validation_is_due(at_the_end=reached is not None):
-            run.validate()
+            with _saving(run):
+                run.validate()
         reached = reached or run.patience_lost()
         if run.checkpoint_is_due(at_the_end=reached is not None):
             run.save()
@@ -58,6 +59,31 @@ def _learn(run: Run, stop: StopRequest) -> str:
         run.tell()
         if stop.signal is not None:
             _interrupt(run, stop.signal.name)
+
+
+@contextmanager
+def _saving(run: Run) -> Iterator[None]:
+    """Save what is learnt where data to validate on can no longer be read: a validation changes nothing."""
+    try:
+        yield
+    except DataError:
+        if run.saved_step < run.state.step:
+            run.save()
+        raise
+
+
+@contextmanager
+def _reading(run: Run) -> Iterator[None]:
+    """Say what is kept and how to go on where data can no longer be read."""
+    try:
+        yield
+    except DataError as fault:
+        run.log.write("stop", run.state, {"reason": str(fault)})
+        kept = f"all up to step {run.saved_step:,} is saved" if run.saved_step else "nothing is saved yet"
+        raise DataError(
+            f"{fault}\nstopped after step {run.state.step:,}; {kept}. Where the data are again as they were, "
+            f"continue with: dragoman train {run.folder / RECIPE}"
+        ) from fault
 
 
 def _interrupt(run: Run, cause: str) -> None:

@@ -17,7 +17,7 @@ from dragoman.evaluation.overlap import NotKnown
 from dragoman.explanation.report import findings as findings_module
 from dragoman.explanation.report.page import as_html
 from dragoman.explanation.report.report_json import as_json
-from dragoman.explanation.report.weighing import weigh_run
+from dragoman.explanation.report.weighing import Weighing, weigh_run
 from dragoman.explanation.trust import trusted, verdict
 
 KINDS = ["text", "speech", "series"]
@@ -147,7 +147,9 @@ def test_forecasts_have_steps_series_and_quantiles(findings, page):
 
 def test_the_verb_writes_the_page_and_prints_the_numbers(text_run, tmp_path, capsysbinary):
     page = str(tmp_path / "new" / "page.html")
-    print_report(str(text_run), ([], []), "dev", page, "cpu", 1, 2, ["attention", "occlusion"], as_json=True)
+    print_report(
+        str(text_run), ([], []), "dev", page, "cpu", 1, (2, None), ["attention", "occlusion"], as_json=True
+    )
     assert (tmp_path / "new" / "page.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     written = json.loads(capsysbinary.readouterr().out)
     assert written["split"] == "dev"
@@ -167,22 +169,37 @@ def test_methods_are_weighed_on_some_examples(findings, kind, page):
     assert found.shown_by == (trusted(trust) or "occlusion")
 
 
-def test_it_takes_no_longer_than_it_may(findings):
+def test_it_takes_no_longer_than_it_may_and_says_so(findings, page):
     """One answer is looked at even so; fresh weights and orders are then those of that answer."""
     found = findings("text")
-    hurried = weigh_run(found.bundle, found.report.predictions, 5, ["occlusion"], seconds=0.0)
+    hurried = weigh_run(found.bundle, found.report.predictions, Weighing(5, ["occlusion"], 0.0))
     assert hurried.examples == 1
-    alone = weigh_run(found.bundle, found.report.predictions[:1], 5, ["occlusion"])
+    assert (
+        hurried.left_out == "Of 5 that were chosen 4 are left out: after 0 seconds no further one was begun."
+    )
+    alone = weigh_run(found.bundle, found.report.predictions[:1], Weighing(5, ["occlusion"]))
     np.testing.assert_array_equal(hurried.gains_EM, alone.gains_EM)
     assert hurried.fresh == alone.fresh
+    assert hurried.left_out in page(as_html(replace(found, trust=hurried))).texts
+    assert as_json(replace(found, trust=hurried))["trust"]["left_out"] == hurried.left_out
+
+
+def test_the_number_of_examples_decides_and_not_the_clock(findings, monkeypatch):
+    found = findings("text")
+    ticks = iter(range(0, 10**9, 10**6))
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    weighed = weigh_run(found.bundle, found.report.predictions, Weighing(3, ["occlusion"]))
+    assert (weighed.examples, weighed.left_out) == (3, "")
 
 
 def test_what_cannot_be_weighed_is_passed_over_or_said(findings, page):
     found = findings("text")
     bundle, some = found.bundle, found.report.predictions[:3]
     refused = [replace(one, example=replace(one.example, source="")) for one in some]
-    assert weigh_run(bundle, [refused[0], *some[1:]], 3, ["attention"]).examples == 2
-    nothing = weigh_run(bundle, refused, 3)
+    fewer = weigh_run(bundle, [refused[0], *some[1:]], Weighing(3, ["attention"]))
+    assert fewer.examples == 2
+    assert fewer.left_out.startswith("Of 3 that were chosen 1 are left out: 1 cannot be explained (an empty")
+    nothing = weigh_run(bundle, refused, Weighing(3))
     assert isinstance(nothing, NotKnown) and nothing.reason.startswith("an empty source gets")
     told = replace(found, trust=nothing)
     assert any("Nobody knows: an empty source" in text for text in page(as_html(told)).texts)
@@ -190,12 +207,13 @@ def test_what_cannot_be_weighed_is_passed_over_or_said(findings, page):
     silent = replace(found, trust=None)
     assert "trust" not in as_json(silent) and "Which explanations" not in as_html(silent)
     with pytest.raises(UserError, match="attends to nothing|no self-attention|rollout"):
-        weigh_run(bundle, some, 3, ["rollout"])
+        weigh_run(bundle, some, Weighing(3, ["rollout"]))
 
 
 def test_a_method_without_examples_has_no_effect(text_run):
-    with pytest.raises(UserError, match="--method has no effect with --trust 0"):
-        app(["report", str(text_run), "--trust", "0", "--method", "attention"])
+    for words in (["--method", "attention"], ["--trust-seconds", "5"]):
+        with pytest.raises(UserError, match="--method and --trust-seconds have no effect with --trust 0"):
+            app(["report", str(text_run), "--trust", "0", *words])
 
 
 def test_a_report_of_several_runs_together(text_run, page):
@@ -208,7 +226,7 @@ def test_a_report_of_several_runs_together(text_run, page):
     assert found.trust == NotKnown("an ensemble is explained member by member: name the folder of one bundle")
     assert alone.trust is None and alone.shown_by == "occlusion"
     assert "trust" in {attributes["id"] for attributes in page(as_html(found)).all("section")}
-    with pytest.raises(UserError, match="--trust and --method have no effect with --with"):
+    with pytest.raises(UserError, match="--trust, --trust-seconds and --method have no effect with --with"):
         app(["report", str(text_run), "--with", str(text_run), "--trust", "3"])
 
 

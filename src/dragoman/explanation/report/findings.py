@@ -26,10 +26,9 @@ from dragoman.evaluation.speed import Speed, measured, spread
 from dragoman.evaluation.text_quality import TextQuality, text_quality
 from dragoman.evaluation.training_log import TrainingLog, read_training_log
 from dragoman.explanation.attribution import Method
-from dragoman.explanation.explanation import Group
 from dragoman.explanation.report.forecast_quality import ForecastQuality, forecast_quality
 from dragoman.explanation.report.shown_examples import ShownExample, shown_examples
-from dragoman.explanation.report.weighing import EXAMPLES, weigh_run
+from dragoman.explanation.report.weighing import Weighing, weigh_run
 from dragoman.explanation.trust import Trust, trusted
 from dragoman.model.ensemble import Ensemble
 from dragoman.recipe.sections import Recipe
@@ -75,19 +74,18 @@ def find(
     examples: Sequence[Example],
     split: Split,
     *,
+    weighing: Weighing,
     training: Iterable[tuple[Series, Series]] = (),
     shown: int = 4,
-    trust: int = EXAMPLES,
-    methods: Sequence[Method] | Group = "quick",
     workers: int = 1,
 ) -> Findings:
     """Look at a run from all sides; `recipe` is the bundle's own, perhaps with changes.
 
     Answers that `evaluate` wrote are taken where they are of these examples, decoded in this way, and a part
     of them comes out the same now. `training` windows of series are for baselines; `shown` examples are
-    explained of the best, the worst and those between, by the method that `trust` examples speak for, or by
-    occlusion. `workers`: see `evaluate`. Raises what `evaluate` raises, and UserError for one of `methods`
-    that the model does not have.
+    explained of the best, the worst and those between, by the method that examples of `weighing` speak for,
+    or by occlusion. `workers`: see `evaluate`. Raises what `evaluate` raises, and UserError for a method that
+    the model does not have.
     """
     speed, report, is_kept = _report(bundle, recipe, examples, split, training, workers)
     folder = bundle.folder
@@ -98,7 +96,7 @@ def find(
     targets = [value for one in examples for value in one.targets[:1]]
     source_codec, target_codec = bundle.codecs.source, bundle.codecs.target
     is_numeric = isinstance(target_codec, NumbersCodec)
-    weighed = weigh_run(bundle, report.predictions, trust, methods) if trust else None
+    weighed = weigh_run(bundle, report.predictions, weighing)
     shown_by = (trusted(weighed) if isinstance(weighed, Trust) else None) or "occlusion"
     text = None if is_numeric else text_quality(bundle, report, known.target_words if known else None)
     return Findings(

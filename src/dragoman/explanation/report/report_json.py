@@ -38,7 +38,7 @@ def as_json(found: Findings) -> dict[str, Any]:
         content["forecasts"] = _forecasts(found.numbers)
     match found.trust:
         case Trust():
-            content["trust"] = trust_json(found.trust)
+            content["trust"] = {**trust_json(found.trust), "left_out": found.trust.left_out}
         case NotKnown():
             content["trust"] = {"not_known": found.trust.reason}
     cleaned: dict[str, Any] = _clean(content)

@@ -23,4 +23,5 @@ def trusting(found: Findings) -> Html | None:
         f"Measured on {some} the {SPLITS[found.split]}: what the model says of its answers as their "
         "sources are hidden in the order that a method finds important, beside random orders."
     )
-    return section("trust", title, paragraph(words), *trust_parts(trust))
+    left_out = [paragraph(trust.left_out)] if trust.left_out else []
+    return section("trust", title, paragraph(words), *left_out, *trust_parts(trust))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from dragoman.bundle import Bundle
 from dragoman.errors import DataError, UserError
@@ -17,46 +18,64 @@ from dragoman.records import Prediction
 
 EXAMPLES = 8
 """Answers that are looked at where nobody says how many."""
-_SECONDS = 60.0
-"""When this long has passed no further answer is begun: long sounds and large models take their time."""
 _POINTS, _ORDERS = 10, 8
 """Fewer of both than for one answer: what single answers say is averaged."""
 
 
+@dataclass(frozen=True)
+class Weighing:
+    """On how many answers methods are weighed, none if 0, and which methods.
+
+    After `seconds` no further answer is begun; without them the clock decides nothing.
+    """
+
+    examples: int = EXAMPLES
+    methods: Sequence[Method] | Group = "quick"
+    seconds: float | None = None
+
+
 def weigh_run(
-    bundle: Bundle,
-    predictions: Sequence[Prediction],
-    count: int,
-    methods: Sequence[Method] | Group = "quick",
-    seconds: float = _SECONDS,
-) -> Trust | NotKnown:
-    """Weigh methods on `count` answers, spread over all of them, or on as many as some seconds allow.
+    bundle: Bundle, predictions: Sequence[Prediction], weighing: Weighing
+) -> Trust | NotKnown | None:
+    """Weigh methods on answers that are spread over all of them; None where none are asked for.
 
     Of a group of methods those are weighed that the first answer has; each answer has fresh weights of its
-    own. What cannot be explained is passed over. UserError for a method, asked for by name, that the model
-    does not have.
+    own. What cannot be explained is passed over, and said. UserError for a method, asked for by name, that
+    the model does not have.
     """
+    if not weighing.examples:
+        return None
     begin = time.perf_counter()
     found: list[Trust] = []
     chosen: tuple[Method, ...] = ()
-    reason = "there is no answer to explain"
-    numbers = spread([one.example for one in predictions], count)
+    refused, reason, is_late = 0, "there is no answer to explain", False
+    numbers, seconds = spread([one.example for one in predictions], weighing.examples), weighing.seconds
     for place in sorted(range(len(numbers)), key=_turned):
-        if found and time.perf_counter() - begin > seconds:
+        is_late = seconds is not None and bool(found) and time.perf_counter() - begin > seconds
+        if is_late:
             break
         prediction = predictions[numbers[place]]
         try:
             subject = subject_of(bundle, prediction.example, prediction.values[0])
         except (DataError, UserError) as fault:
-            reason = str(fault).splitlines()[0]
+            refused, reason = refused + 1, str(fault).splitlines()[0]
             continue
         if not chosen:
-            attributions = _first(subject, methods)
+            attributions = _first(subject, weighing.methods)
             chosen = tuple(one.method for one in attributions)
         else:
             attributions = [attribute(subject, method) for method in chosen]
         found.append(weigh(subject, attributions, points=_POINTS, orders=_ORDERS, seeds=[len(found)]))
-    return mean_of(found) if found else NotKnown(reason)
+    if not found:
+        return NotKnown(reason)
+    why = [f"{refused:,} cannot be explained ({reason})"] if refused else []
+    why += [f"after {seconds:g} seconds no further one was begun"] if is_late else []
+    return replace(mean_of(found), left_out=_left_out(len(numbers), len(found), why))
+
+
+def _left_out(chosen: int, found: int, why: Sequence[str]) -> str:
+    """Say how many of the chosen answers were not weighed, and why."""
+    return f"Of {chosen:,} that were chosen {chosen - found:,} are left out: {'; '.join(why)}." if why else ""
 
 
 def _turned(place: int) -> str:
