@@ -57,9 +57,7 @@ static void read_sources(const Stack *stack, const Read *read, long first, long 
         after(stack, &layer->hear_norm, x, rows);
         feed_forward(stack, layer, x, rows, room);
     }
-    if (stack->norm_first)
-        for (long r = 0; r < rows; r++)
-            norm_row(x + r * width, width, stack->last.gain, stack->last.shift, stack->epsilon, x + r * width);
+    after_all(stack, x, rows);
 }
 
 /* Read sources whose steps lie one after another, without padding; returns 0 where there is no memory. */

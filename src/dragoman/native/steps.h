@@ -86,9 +86,7 @@ static __attribute__((noinline)) void step_rows(const Stack *stack, const Step *
         after(stack, &layer->read_norm, x, rows);
         feed_forward(stack, layer, x, rows, room);
     }
-    if (stack->norm_first)
-        for (long r = 0; r < rows; r++)
-            norm_row(x + r * width, width, stack->last.gain, stack->last.shift, stack->epsilon, x + r * width);
+    after_all(stack, x, rows);
 }
 
 #endif

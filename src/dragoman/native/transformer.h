@@ -90,6 +90,15 @@ static void after(const Stack *stack, const Norm *norm, float *x, long rows) {
     }
 }
 
+/* The norm after all layers, where norms come first. */
+static void after_all(const Stack *stack, float *x, long rows) {
+    if (!stack->norm_first) return;
+    for (long r = 0; r < rows; r++) {
+        float *row = x + r * stack->width;
+        norm_row(row, stack->width, stack->last.gain, stack->last.shift, stack->epsilon, row);
+    }
+}
+
 static void activate(const Stack *stack, float *inner, long rows, long stride) {
     long size = stack->inner;
     for (long r = 0; r < rows; r++, inner += stride) {
