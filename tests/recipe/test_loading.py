@@ -232,7 +232,10 @@ def test_a_fault_is_one_line_with_its_place_and_a_cure(complaints, text, complai
             "schedule: {kind: cosine, steps: 5, warmup_steps: 5}",
             "training.schedule: `steps` 5 leaves nothing after `warmup_steps` 5",
         ),
-        ("watch: bleu", "`training.watch: bleu` is none of loss"),
+        (
+            "watch: bleu",
+            "`training.watch: bleu` is none of loss; a metric is watched where `evaluation.metrics` has it",
+        ),
     ],
 )
 def test_faults_of_training(complaints, small_text, line, complaint):

@@ -72,7 +72,10 @@ class Recipe(Section):
         wrong += of_metrics(self.data, self.source, self.target, self.evaluation)
         labels = ["loss", *(metric.label for metric in self.evaluation.metrics)]
         if self.training.watch not in labels:
-            wrong.append(f"`training.watch: {self.training.watch}` is none of {', '.join(labels)}")
+            wrong.append(
+                f"`training.watch: {self.training.watch}` is none of {', '.join(labels)}; a metric is "
+                "watched where `evaluation.metrics` has it"
+            )
         is_blind = isinstance(self.model.decoder, RecurrentDecoder) and isinstance(
             self.model.decoder.attention, NoAttention | AlignedAttention
         )
