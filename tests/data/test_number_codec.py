@@ -205,6 +205,26 @@ def test_a_level_is_the_mean_of_the_window_in_deviations_of_all():
     np.testing.assert_allclose(codec.encode(window).values, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("transform", ["none", "log"])
+@pytest.mark.parametrize("scale", ["window", "level"])
+def test_the_last_value_can_be_the_centre(scale, transform):
+    source = replace(series(10, seed=3), values=np.exp(series(10, seed=3).values / 50))
+    source.values[-2:, 1] = nan
+    target = learn(source, side="target", scale=scale, centre="last", transform=transform)
+    stays = np.array([[source.values[-1, 0], source.values[-3, 1]]] * 4)
+    np.testing.assert_allclose(target.decode(np.zeros((4, 2), np.float32), source).values, stays)
+    by_mean = learn(source, side="target", scale=scale, transform=transform).scale_at(source)
+    np.testing.assert_array_equal(target.scale_at(source).deviation, by_mean.deviation)
+    assert (target.scale_at(source).centre != by_mean.centre).all()
+
+
+def test_a_variable_without_a_last_value_has_the_centre_of_all():
+    given_ = series()
+    given_.values[:, 1] = nan
+    codec = learn(series(seed=5), scale="window", centre="last", missing="zero")
+    assert codec.scale_at(given_).centre[1] == codec.statistics.whole.centre[1]
+
+
 @pytest.mark.parametrize("wrong", [0.0, -2.5])
 def test_what_has_no_logarithm_is_refused_where_it_stands(wrong):
     codec, given_ = learn(transform="log"), series()

@@ -106,6 +106,7 @@ SOUND = {
 DRAWN = {"decoding.samples": [2, 99], "decoding.candidates": [None, 1, 2]}
 ALIKE = {"groups": [1], "diversity": [0.0]}
 DIVERSE = {"groups": [2, 3], "diversity": [0.5, 7], "beam": [6, 12]}
+WINDOWS = {"source.scale": ["window", "level"], "target.scale": ["window"]}
 UNMASKED = {
     **{"frequency_masks": [0], "frequency_mask_bins": [27]},
     **{"time_masks": [0], "time_mask_seconds": [1.0], "time_mask_share": [0.2]},
@@ -149,6 +150,8 @@ def road(pick):
         case "series":
             found.chosen |= pick.choice(LAYOUTS) | {"part": PARTS, "series": ["a.csv", ["a.csv", "b.csv"]]}
             found.always |= {"windows", "time", "id", "format"}
+    found.chosen |= pick.choice([{"centre": ["mean"]}, WINDOWS])
+    found.always |= {"scale"}
     is_split = reads == "series" or pick.random() < 0.5
     found.always |= {"dev"} if is_split else {"held_out_dev"}
     found.never |= {"held_out_dev", "held_out_test"} if is_split else {"dev", "test"}
@@ -234,7 +237,7 @@ def write_numbers_in_rows(found, reads):
     """Without windows a horizon must be said; only sources in numbers have a scale and a past."""
     found.must(decoding=["forecast"])
     found.always |= {"horizon"}
-    found.chosen |= {"horizon": [1, 96], "target.scale": ["none", "global"]}
+    found.chosen |= {"horizon": [1, 96], "target.scale": ["none", "global"], "target.centre": ["mean"]}
     if reads == "numbers":
         found.chosen["target.scale"] = ["none", "global", "window"]
     else:

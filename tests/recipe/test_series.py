@@ -56,6 +56,13 @@ def test_what_is_said_of_lines_needs_one(key, value):
     assert Rollout(linear=True, **{key: value}).linear
 
 
+@pytest.mark.parametrize("scale", ["none", "global", "series"])
+def test_a_last_value_belongs_to_a_window(scale):
+    with pytest.raises(ValidationError, match=f"`centre: last` has no effect on `scale: {scale}`"):
+        Numbers(kind="numbers", scale=scale, centre="last")
+    assert Numbers(kind="numbers", scale="level", centre="last").centre == "last"
+
+
 def test_a_calendar_names_each_part_once():
     with pytest.raises(ValidationError, match="named once"):
         Numbers(kind="numbers", calendar=("hour", "hour"))

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from dragoman.data.calendar_channels import CHANNELS, calendar_channels
 from dragoman.data.frames import Frames
-from dragoman.data.scaling import Moments, Scale, Statistics, scale_of, statistics_from_json
+from dragoman.data.scaling import Moments, Scale, Statistics, last_of, scale_of, statistics_from_json
 from dragoman.data.series_text import parse_series
 from dragoman.data.text import CODEC_FORMAT
 from dragoman.errors import DataError
@@ -120,10 +120,11 @@ class NumbersCodec:
                     raise DataError(
                         f"`scale: {self.section.scale}` needs a source in numbers, whose window it scales by"
                     )
-                own = scale_of(self.normalise(series).values, self.statistics.whole)
-                if self.section.scale == "window":
-                    return own
-                return Scale(own.centre, self.statistics.whole.deviation, self._is_log)
+                values, whole = self.normalise(series).values, self.statistics.whole
+                own = scale_of(values, whole)
+                centre = last_of(values, whole) if self.section.centre == "last" else own.centre
+                deviation = own.deviation if self.section.scale == "window" else whole.deviation
+                return Scale(centre, deviation, self._is_log)
         assert_never(self.section.scale)
 
     def save(self, folder: Path) -> None:

@@ -103,6 +103,17 @@ def scale_of(values: Numbers, whole: Scale | None = None) -> Scale:
     return moments.scale(whole)
 
 
+def last_of(values: Numbers, whole: Scale) -> Numbers:
+    """Return the last value (V,) of each variable that is there (S, V), else the centre of `whole`.
+
+    It is a logarithm where `whole` is of logarithms.
+    """
+    values = logarithms(values) if whole.is_log else values
+    present = ~np.isnan(values)
+    rows = len(values) - 1 - present[::-1].argmax(axis=0)
+    return np.where(present.any(axis=0), values[rows, np.arange(values.shape[1])], whole.centre)
+
+
 class Moments:
     """Counts, means and sums of squares of variables, gathered a block at a time (Chan et al. 1979).
 

@@ -62,9 +62,9 @@ def inputs_of(subject: Subject) -> Tensor:
 
 
 def baseline_of(subject: Subject) -> Tensor:
-    """Return the source that says nothing (1, S, E): zeros for embeddings, the mean for frames.
+    """Return the source that says nothing (1, S, E): zeros for embeddings, the centre for frames.
 
-    Frames that were normalised have their mean at zero; others get the mean of their own steps.
+    Frames that were normalised have their centre at zero; others get the mean of their own steps.
     """
     inputs_1SE = inputs_of(subject)
     match subject.bundle.codecs.source:

@@ -150,13 +150,16 @@ class Numbers(Section):
     """Subtract the mean and divide by the deviation of all training values of a variable, of the training
     values of each series, or of each window's context; `level` subtracts the mean of the context and divides
     by the deviation of all training values."""
+    centre: Literal["mean", "last"] = "mean"
+    """What `window` and `level` subtract: the mean of the context, or its last value, from which the forecast
+    then departs (Zeng et al. 2023)."""
     transform: Literal["none", "log"] = "none"
     """Take logarithms before all else, where seasons are shares of a level: values must be above 0."""
     calendar: tuple[CalendarField, ...] = ()
     """What a model is told of each step's time, two channels each: the sine and cosine of its place in the
     hour, day, week, month or year."""
     missing: Literal["refuse", "zero", "forward"] = "refuse"
-    """What stands for a missing value of a source: the mean (`zero`), or the value before it (`forward`);
+    """What stands for a missing value of a source: the centre (`zero`), or the value before it (`forward`);
     either way a channel of its own says that it is missing."""
     season: int | None = Field(None, ge=1)
     """Steps of a season, for the seasonal baseline and for MASE."""
@@ -167,6 +170,14 @@ class Numbers(Section):
         if len(set(given)) < len(given):
             raise ValueError("each part of the calendar can be named once")
         return given
+
+    @model_validator(mode="after")
+    def _centred(self) -> Self:
+        if self.centre == "last" and self.scale not in ("window", "level"):
+            raise ValueError(
+                f"`centre: last` has no effect on `scale: {self.scale}`; `window` or `level` would do"
+            )
+        return self
 
 
 class _Labelled(Section):
