@@ -1,12 +1,15 @@
-"""Which context and ridge a line of ETT should have: fitted up to a row, judged on the four months after it.
+"""What lines of ETT should read and be scaled by: fitted up to a row, judged on the four months after it.
 
 python bench/rolling_origins.py PATH/forecast-ett/ETTh1.csv.gz 720 --ridge 0.1 336 512 720
 python bench/rolling_origins.py PATH/forecast-ett/ETTm1.csv.gz 96 336 672 1344
+python bench/rolling_origins.py PATH/forecast-ett/ETTh2.csv.gz 96 --ridge 0.1 168:last 512:last 336
 
-Training and development rows alone are read. Errors are squared, in training deviations, on four blocks; the
-last is the development set. The last line is the mean of the forecasts of all contexts.
+A line is a context and what its windows are scaled by: the series, or the window around its mean
+(`168:mean`) or around its last value (`168:last`). Training and development rows alone are read. Errors are
+squared, in training deviations, on four blocks; the last is the development set. The last line is the mean of
+the forecasts of all lines.
 
-Shapes: S steps of the longest context, H steps of a horizon, W = 1 + S + H.
+Shapes: R windows, S steps of a context, H steps of a horizon, V variables, W = S + 1.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +28,30 @@ MONTH = 720
 BLOCK = 4 * MONTH
 BEGINS = (6 * MONTH, 8 * MONTH, 10 * MONTH, 12 * MONTH)
 """Hours at which the blocks begin: the last block is the development set of the published protocol."""
+_AT_ONCE = 4096
+_LEAST_DEVIATION = 1e-4
+"""In training deviations; a constant window has this one."""
+
+
+class Line(NamedTuple):
+    """A context and what windows are scaled by."""
+
+    context: int
+    scale: str = "series"
+
+    def scaled(self, context_RS: Numbers) -> tuple[Numbers, Numbers]:
+        """Return the centre and the deviation (R, 1) of windows."""
+        if self.scale == "series":
+            return np.zeros((len(context_RS), 1)), np.ones((len(context_RS), 1))
+        centre = context_RS[:, -1:] if self.scale == "last" else context_RS.mean(axis=1, keepdims=True)
+        return centre, np.maximum(context_RS.std(axis=1, keepdims=True), _LEAST_DEVIATION)
+
+
+class Penalty(NamedTuple):
+    """A ridge, and the power of the distance by which it grows over the context."""
+
+    ridge: float
+    growth: float
 
 
 def main() -> None:
@@ -30,77 +59,93 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("file")
     parser.add_argument("horizon", type=int)
-    parser.add_argument("contexts", type=int, nargs="+")
+    parser.add_argument("lines", type=line_of, nargs="+", metavar="CONTEXT[:mean|:last]")
     parser.add_argument("--ridge", type=float, default=0.01)
+    parser.add_argument("--growth", type=float, default=0.0, help="`ridge_growth` of recipes")
     asked = parser.parse_args()
     an_hour = 4 if "ETTm" in asked.file else 1
     values = rows_of(asked.file, (BEGINS[-1] + BLOCK) * an_hour, BEGINS[-1] * an_hour)
-    longest, horizon = max(asked.contexts), asked.horizon
     begins = [begin * an_hour for begin in BEGINS]
-    ends = [begin + BLOCK * an_hour - horizon + 1 for begin in begins]
-    before = [begin - horizon + 1 for begin in begins]  # targets of training end before the block
-    cuts = sorted({longest, *before, *begins, *ends})
-    parts = moments(values, longest, horizon, cuts)
-    found = {}
-    for begin, end, last in zip(begins, ends, before, strict=True):
-        learnt = parts[: cuts.index(last)].sum(axis=0)
-        judged = parts[cuts.index(begin) : cuts.index(end)].sum(axis=0)
-        lines = [fitted(learnt, longest, context, asked.ridge) for context in asked.contexts]
-        found[begin] = [error(line, judged) for line in [*lines, np.mean(lines, axis=0)]]
-    for place, name in enumerate([*map(str, asked.contexts), "together"]):
-        errors = [found[begin][place] for begin in begins]
-        print(f"{name:>8s}", *(f"{each:.4f}" for each in errors), f"mean {np.mean(errors):.4f}")
+    penalty = Penalty(asked.ridge, asked.growth)
+    found = [origins(values, line, asked.horizon, begins, BLOCK * an_hour, penalty) for line in asked.lines]
+    truths = [
+        np.concatenate([target for _, target in windows(values, 1, asked.horizon, begin, end)])
+        for begin, end in ((begin, begin + BLOCK * an_hour - asked.horizon + 1) for begin in begins)
+    ]
+    together = [np.mean(forecasts, axis=0) for forecasts in zip(*found, strict=True)]
+    names = [f"{line.context}:{line.scale}" for line in asked.lines]
+    for name, forecasts in zip([*names, "together"], [*found, together], strict=True):
+        pairs = zip(forecasts, truths, strict=True)
+        errors = [float(np.square(forecast - truth).mean()) for forecast, truth in pairs]
+        print(f"{name:>12s}", *(f"{each:.4f}" for each in errors), f"mean {np.mean(errors):.4f}")
+
+
+def line_of(text: str) -> Line:
+    """Read a context with or without a scale."""
+    context, _, scale = text.partition(":")
+    if scale not in ("", "series", "mean", "last"):
+        raise argparse.ArgumentTypeError(f"expected CONTEXT, CONTEXT:mean or CONTEXT:last, found {text}")
+    return Line(int(context), scale or "series")
 
 
 def rows_of(file: str, rows: int, training: int) -> Numbers:
     """Return the first rows, in deviations of those to learn from."""
     with gzip.open(file, "rt") as lines:
         table = list(csv.reader(lines))[1 : rows + 1]
-    values = np.array([row[1:] for row in table], np.float64)
-    return (values - values[:training].mean(axis=0)) / values[:training].std(axis=0)
+    values: Numbers = np.array([row[1:] for row in table], np.float64)
+    scaled: Numbers = (values - values[:training].mean(axis=0)) / values[:training].std(axis=0)
+    return scaled
 
 
-def moments(values: Numbers, context: int, horizon: int, cuts: list[int]) -> Numbers:
-    """Return the sum of z z^T over windows whose target begins between two cuts, of each pair (., W, W).
-
-    z is 1, the context and the target of a window. Windows overlap: a diagonal needs one running sum.
-    """
-    steps = context + horizon
-    found = np.zeros((len(cuts) - 1, steps + 1, steps + 1))
-    pairs = list(enumerate(zip(cuts[:-1], cuts[1:], strict=True)))
+def windows(
+    values: Numbers, context: int, horizon: int, begin: int, end: int
+) -> Iterator[tuple[Numbers, Numbers]]:
+    """Give contexts (R, S) and targets (R, H) of each variable whose targets begin in [begin, end)."""
+    steps = np.arange(context + horizon)
     for series in values.T:
-        for distance in range(-1, steps):  # -1: products with the 1
-            products = series if distance < 0 else series[: len(series) - distance] * series[distance:]
-            running = np.concatenate([[0.0], np.cumsum(products)])
-            count = steps - max(distance, 0)
-            place = np.arange(count)
-            across = (np.zeros_like(place), 1 + place) if distance < 0 else (1 + place, 1 + place + distance)
-            for part, (first, last) in pairs:
-                sums = running[last - context :][:count] - running[first - context :][:count]
-                found[part][across] += sums
-        for part, (first, last) in pairs:
-            found[part, 0, 0] += last - first
-    above = np.triu(found, 1)
-    return np.asarray(found + above.swapaxes(1, 2))
+        for first in range(max(begin, context), end, _AT_ONCE):
+            targets = np.arange(first, min(first + _AT_ONCE, end))
+            cut = series[targets[:, None] - context + steps]
+            yield cut[:, :context], cut[:, context:]
 
 
-def fitted(learnt: Numbers, longest: int, context: int, ridge: float) -> Numbers:
-    """Return the map (H, 1 + S) of a ridge regression on the last steps of the context."""
-    chosen = np.array([0, *range(1 + longest - context, 1 + longest)])
-    gram, products = learnt[np.ix_(chosen, chosen)], learnt[chosen, 1 + longest :]
-    penalty = np.full(len(chosen), ridge * np.trace(gram[1:, 1:]) / context)
-    penalty[0] = 0.0
-    line = np.zeros((products.shape[1], 1 + longest))
-    line[:, chosen] = np.linalg.solve(gram + np.diag(penalty), products).T
-    return line
+def origins(
+    values: Numbers, line: Line, horizon: int, begins: list[int], block: int, penalty: Penalty
+) -> list[Numbers]:
+    """Return the forecasts (R, H) of each block by what was learnt from targets that end before it."""
+    wide, learnt, found = line.context + 1, 0, []
+    gram_WW, products_WH = np.zeros((wide, wide)), np.zeros((wide, horizon))
+    for begin in begins:
+        for context_RS, target_RH in windows(values, line.context, horizon, learnt, begin - horizon + 1):
+            centre, deviation = line.scaled(context_RS)
+            rows_RW = with_ones((context_RS - centre) / deviation)
+            # Rows count by their deviation, as in training.
+            gram_WW += rows_RW.T @ (rows_RW * deviation)
+            products_WH += rows_RW.T @ (target_RH - centre)
+        learnt = begin - horizon + 1
+        weights_WH = fitted(gram_WW, products_WH, penalty)
+        forecasts = []
+        for context_RS, _ in windows(values, line.context, horizon, begin, begin + block - horizon + 1):
+            centre, deviation = line.scaled(context_RS)
+            rows_RW = with_ones((context_RS - centre) / deviation)
+            forecasts.append(rows_RW @ weights_WH * deviation + centre)
+        found.append(np.concatenate(forecasts))
+    return found
 
 
-def error(line: Numbers, judged: Numbers) -> float:
-    """Return the mean squared error of a line."""
-    horizon, width = line.shape
-    past, cross, future = judged[:width, :width], judged[width:, :width], judged[width:, width:]
-    total = np.trace(future) - 2 * (line * cross).sum() + ((line @ past) * line).sum()
-    return float(total / (judged[0, 0] * horizon))
+def with_ones(rows: Numbers) -> Numbers:
+    """Return rows (R, S) with a 1 behind each (R, W)."""
+    return np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
+
+
+def fitted(gram_WW: Numbers, products_WH: Numbers, penalty: Penalty) -> Numbers:
+    """Return a ridge regression (W, H) whose mean is free."""
+    steps = len(gram_WW) - 1
+    growing_S = np.arange(steps, 0, -1) ** penalty.growth
+    mean_square = np.trace(gram_WW[:steps, :steps]) / steps
+    penalty_W = np.append(penalty.ridge * mean_square * growing_S / growing_S.mean(), 0.0)
+    weights_WH, *_ = np.linalg.lstsq(gram_WW + np.diag(penalty_W), products_WH, rcond=None)
+    return np.asarray(weights_WH, np.float64)
 
 
 if __name__ == "__main__":

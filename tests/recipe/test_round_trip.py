@@ -207,7 +207,7 @@ def write_numbers(pick, found):
     found.chosen |= {"pad_to": ["auto", 1]}
     found.always |= {"season"}
     found.chosen |= {"season": [1, 10**9]}  # MASE needs one
-    found.chosen |= {"ridge": [0.1], "lines": [1], "levels": [[0.5], [0.1, 0.5, 0.9]]}
+    found.chosen |= {"ridge": [0.1], "ridge_growth": [0.0], "lines": [1], "levels": [[0.5], [0.1, 0.5, 0.9]]}
     found.chosen |= {"samples": [0], "quantiles": [[]]}
     if pick.random() < 0.5:
         found.chosen["target.transform"] = ["none"]

@@ -49,7 +49,7 @@ def test_contradictions_are_refused(section, message):
         SeriesFiles(**section)
 
 
-@pytest.mark.parametrize(("key", "value"), [("ridge", 0.3), ("lines", 2)])
+@pytest.mark.parametrize(("key", "value"), [("ridge", 0.3), ("ridge_growth", 1.0), ("lines", 2)])
 def test_what_is_said_of_lines_needs_one(key, value):
     with pytest.raises(ValidationError, match=f"`{key}` has no effect without `linear`"):
         Rollout(**{key: value})

@@ -66,9 +66,10 @@ def test_a_linear_truth_is_found_and_answered_at_once(missing):
     torch.testing.assert_close(said.squeeze(-1), expected, atol=1e-4, rtol=0)
 
 
-def test_the_fit_minimises_the_penalised_squared_error_of_rows_by_their_units():
+@pytest.mark.parametrize("growth", [0.0, 0.5, 2.0])
+def test_the_fit_minimises_the_penalised_squared_error_of_rows_by_their_units(growth):
     windows, fitted, ridge = Windows(noise=0.5), model(), 0.3
-    fit_highway(fitted, windows, ridge)
+    fit_highway(fitted, windows, ridge, growth)
     contexts = torch.from_numpy(windows.contexts).double().transpose(1, 2).reshape(-1, CONTEXT)
     targets = torch.from_numpy(windows.targets).transpose(1, 2).reshape(-1, HORIZON)
     units = torch.from_numpy(windows.units).double().reshape(-1, 1)
@@ -76,7 +77,9 @@ def test_the_fit_minimises_the_penalised_squared_error_of_rows_by_their_units():
     bias = fitted.highway.linear.bias.detach().double().requires_grad_()
     errors = (contexts @ weight + bias - targets) * units.sqrt()
     penalty = ridge * (contexts.square() * units).sum() / CONTEXT
-    (errors.square().sum() + penalty * weight.square().sum()).backward()
+    distances = torch.arange(CONTEXT, 0, -1, dtype=torch.float64)[:, None] ** growth
+    shares = distances / distances.mean()
+    (errors.square().sum() + penalty * (shares * weight.square()).sum()).backward()
     scale = float(penalty)
     assert float(weight.grad.abs().max()) < 1e-5 * scale
     assert float(bias.grad.abs().max()) < 1e-5 * scale

@@ -26,6 +26,9 @@ class Rollout(Section):
     nothing and learns what the line leaves."""
     ridge: float = Field(0.1, ge=0)
     """Penalty of that fit, as a share of the mean square of the context (Hoerl and Kennard 1970)."""
+    ridge_growth: float = Field(0.0, ge=0)
+    """Power of the distance from the forecast by which that penalty grows over the context, its mean being
+    `ridge`: 0 shrinks all steps alike, 1 those of long ago more than the last (Litterman 1986)."""
     lines: int = Field(1, ge=1)
     """How many such maps there are, one for each kind of window (Späth 1979). Kinds are found by k-means of
     how much windows vary over short and over long times; for many series that differ."""
@@ -34,7 +37,7 @@ class Rollout(Section):
     def _effective(self) -> Self:
         if not self.linear:
             fields = type(self).model_fields
-            given = {"ridge": self.ridge, "lines": self.lines}
+            given = {"ridge": self.ridge, "ridge_growth": self.ridge_growth, "lines": self.lines}
             idle = [key for key, value in given.items() if value != fields[key].default]
             refuse([f"`{key}` has no effect without `linear`" for key in idle])
         return self

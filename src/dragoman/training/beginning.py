@@ -87,7 +87,7 @@ def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared:
         begin_with(model, prepared.codecs, recipe.training.begin_with, teller.say)
     rollout = recipe.model.rollout
     if step == 0 and rollout is not None and rollout.linear:
-        fit_highway(model, prepared.train, rollout.ridge)
+        fit_highway(model, prepared.train, rollout.ridge, rollout.ridge_growth)
         teller.say("the linear highway is fitted; training begins there")
     training = recipe.training
     if training.compile:

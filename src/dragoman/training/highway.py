@@ -32,13 +32,15 @@ _LEAST_ERROR = 0.01
 Numbers = NDArray[np.float64]
 
 
-def fit_highway(model: Seq2Seq, entries: Entries, ridge: float) -> None:
+def fit_highway(model: Seq2Seq, entries: Entries, ridge: float, growth: float = 0.0) -> None:
     """Set the highway to the ridge regression of targets on contexts, and the answers beside it to nothing.
 
-    The penalty is `ridge` times the mean square of the context (Hoerl and Kennard 1970). Rows count by their
-    units: the loss counts them by the square of these, but where windows have their own scales those that
-    vary more are noisier too, and least squares are most exact with as much noise in each row (Aitken 1935).
-    Half of the way was best on development of ETTh2 at every horizon, and constant windows cannot break it.
+    The penalty is `ridge` times the mean square of the context (Hoerl and Kennard 1970). With a `growth` it
+    is in proportion to that power of a step's distance from the forecast, and `ridge` is its mean: what is
+    long ago says less (Litterman 1986). Rows count by their units: the loss counts them by the square of
+    these, but where windows have their own scales those that vary more are noisier too, and least squares
+    are most exact with as much noise in each row (Aitken 1935). Half of the way was best on development of
+    ETTh2 at every horizon, and constant windows cannot break it.
     Where the loss is the absolute error, the fit is repeated with rows that count inversely by their mean
     error of the fit before, which leads to least absolute errors (Schlossmacher 1973), here of whole rows.
     Windows with a missing target are passed over. Each of several lines is fitted to the windows of its kind.
@@ -48,10 +50,11 @@ def fit_highway(model: Seq2Seq, entries: Entries, ridge: float) -> None:
     if highway.kinds is not None:
         blocks = _blocks(entries, highway.size, _WINDOWS_OF_KINDS)
         fit_kinds(highway.kinds, np.concatenate([contexts_RS for contexts_RS, *_ in blocks]))
-    weights_KWH = _fitted(entries, highway, ridge)
+    penalty_S = ridge * _growing(highway.context, growth)
+    weights_KWH = _fitted(entries, highway, penalty_S)
     if isinstance(model.number_head.section, Absolute):
         for _ in range(_ROUNDS):
-            weights_KWH = _fitted(entries, highway, ridge, weights_KWH)
+            weights_KWH = _fitted(entries, highway, penalty_S, weights_KWH)
     with torch.no_grad():
         slopes_KHS = torch.from_numpy(weights_KWH[:, :-1]).transpose(1, 2)
         highway.linear.weight.copy_(slopes_KHS.flatten(0, 1))
@@ -59,7 +62,15 @@ def fit_highway(model: Seq2Seq, entries: Entries, ridge: float) -> None:
         model.number_head.linear.weight.zero_()
 
 
-def _fitted(entries: Entries, highway: Highway, ridge: float, before_KWH: Numbers | None = None) -> Numbers:
+def _growing(steps: int, power: float) -> Numbers:
+    """Return distances from the end of a context to that power, as shares of their mean (S,)."""
+    distances_S = np.arange(steps, 0, -1) / steps
+    return np.asarray(distances_S**power / (distances_S**power).mean())
+
+
+def _fitted(
+    entries: Entries, highway: Highway, penalty_S: Numbers, before_KWH: Numbers | None = None
+) -> Numbers:
     """Return weights and below them the bias (K, W, H), by the errors of those before if there are any."""
     lines, wide = highway.lines, highway.context + 1
     gram_KWW, products_KWH = np.zeros((lines, wide, wide)), np.zeros((lines, wide, highway.horizon))
@@ -74,7 +85,7 @@ def _fitted(entries: Entries, highway: Highway, ridge: float, before_KWH: Number
                 counts = counts / np.maximum(errors, _LEAST_ERROR)
             gram_KWW[kind] += rows.T @ (rows * counts)
             products_KWH[kind] += rows.T @ (targets * counts)
-    return np.stack([_solved(*sums, ridge) for sums in zip(gram_KWW, products_KWH, strict=True)])
+    return np.stack([_solved(*sums, penalty_S) for sums in zip(gram_KWW, products_KWH, strict=True)])
 
 
 def _kinds(highway: Highway, contexts_RS: Numbers) -> NDArray[np.int64]:
@@ -86,11 +97,11 @@ def _kinds(highway: Highway, contexts_RS: Numbers) -> NDArray[np.int64]:
         return np.asarray(highway.kinds(torch.from_numpy(contexts_RS).to(device)).cpu().numpy())
 
 
-def _solved(gram_WW: Numbers, products_WH: Numbers, ridge: float) -> Numbers:
-    """Return the ridge regression of these sums (W, H)."""
-    steps = len(gram_WW) - 1
-    penalty_W = np.full(steps + 1, ridge * np.trace(gram_WW[:steps, :steps]) / steps)
-    penalty_W[steps] = 0.0  # the mean is free
+def _solved(gram_WW: Numbers, products_WH: Numbers, penalty_S: Numbers) -> Numbers:
+    """Return the ridge regression of these sums (W, H); the penalties are shares of the mean square."""
+    steps = len(penalty_S)
+    mean_square = np.trace(gram_WW[:steps, :steps]) / steps
+    penalty_W = np.append(penalty_S * mean_square, 0.0)  # the mean is free
     # Least norm where contexts leave some direction open: constant ones do without ridge.
     weights_WH, *_ = np.linalg.lstsq(gram_WW + np.diag(penalty_W), products_WH, rcond=None)
     return np.asarray(weights_WH)
