@@ -14,13 +14,13 @@ import torch
 
 from dragoman.bundle import load_bundle, verify_bundle
 from dragoman.data.batching import collate
-from dragoman.data.prepare import read_split
+from dragoman.data.prepare import prepare, read_split
 from dragoman.data.rejects import Rejects
 from dragoman.decoding.selftest import selftest
 from dragoman.errors import CheckpointError, Diverged, Interrupted, MissingExtra, UserError
 from dragoman.native.training import kernels_here
 from dragoman.recipe.loading import load_recipe
-from dragoman.training import batch_size, step
+from dragoman.training import batch_size, beginning, step
 from dragoman.training import run as running
 from dragoman.training import train as page
 from dragoman.training.averaging import weights_of
@@ -360,6 +360,25 @@ def test_a_run_that_goes_on_with_other_kernels_says_so(recipe_of, stop_after, mo
     train(recipe_of(), say=lines.append)
     assert any(line.startswith("torch alone computes, more slowly: kernels in C need") for line in lines)
     assert any("(kernels C 2 -> torch): the run goes on, but not to the same bits" in line for line in lines)
+
+
+def test_kernels_are_compiled_while_data_are_prepared(recipe_of, monkeypatch):
+    compiling, is_compiled, found = threading.Event(), threading.Event(), []
+
+    def compile_kernels():
+        compiling.set()
+        is_compiled.wait(60)
+        return "torch"
+
+    def prepare_then_compiled(*given):
+        found.append(compiling.wait(60))
+        is_compiled.set()
+        return prepare(*given)
+
+    monkeypatch.setattr(beginning, "kernels_here", compile_kernels)
+    monkeypatch.setattr(beginning, "prepare", prepare_then_compiled)
+    train(recipe_of(max_steps=1), say=quiet)
+    assert found == [True]
 
 
 def test_changed_data_are_refused(recipe_of, words, stop_after, monkeypatch, tmp_path):

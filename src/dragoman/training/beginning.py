@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import torch
 
@@ -55,7 +56,8 @@ def begun(recipe: Recipe, folder: Path, teller: Teller) -> Iterator[Run]:
     step = checkpoint.step if checkpoint else 0
     events = Events(folder, step) if recipe.training.tensorboard else None
     try:
-        prepared = prepare(recipe, folder, teller.say)
+        with _kernels_under_way(recipe):
+            prepared = prepare(recipe, folder, teller.say)
         if checkpoint is not None:
             refuse_other_data(checkpoint, prepared, folder)
         run = _assembled(recipe, folder, teller, Log(folder, teller.say, events), prepared, step)
@@ -124,6 +126,20 @@ def _assembled(recipe: Recipe, folder: Path, teller: Teller, log: Log, prepared:
         began=time.perf_counter(),
         saved_step=0,
     )
+
+
+@contextmanager
+def _kernels_under_way(recipe: Recipe) -> Iterator[None]:
+    """Have the kernels compiled, on a machine that never did, while something else is done."""
+    if _device(recipe).type != "cpu":
+        yield
+        return
+    compiling = Thread(target=kernels_here, name="compile kernels")
+    compiling.start()
+    try:
+        yield
+    finally:
+        compiling.join()
 
 
 @contextmanager
