@@ -5,9 +5,9 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F  # noqa: N812
 
+from dragoman.model.answering import in_int8
 from dragoman.model.build import build_model
 from dragoman.model.conformer import ConformerEncoder
-from dragoman.model.int8 import in_int8
 from dragoman.model.kernels import compute
 from dragoman.recipe import model as recipe
 from dragoman.records import Port, Sequence

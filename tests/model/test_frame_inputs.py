@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from dragoman.errors import DataError, RecipeError, UserError
+from dragoman.model.answering import in_int8
 from dragoman.model.build import build_model
 from dragoman.model.contracts import rows_of
 from dragoman.model.frame_inputs import FrameInputs, PlainFrames
-from dragoman.model.int8 import in_int8
 from dragoman.model.objectives import objective_loss
 from dragoman.model.roll_out import roll_out
 from dragoman.recipe import model as recipe

@@ -6,10 +6,10 @@ import torch
 from dragoman.decoding.score import teacher_forced
 from dragoman.decoding.search import search
 from dragoman.errors import UserError
+from dragoman.model.answering import in_int8
 from dragoman.model.build import build_model
 from dragoman.model.ensemble import Ensemble
 from dragoman.model.fusion import Fused
-from dragoman.model.int8 import in_int8
 from dragoman.recipe import model as recipe
 from dragoman.recipe.decoding import Beam, Greedy, Sample
 from dragoman.recipe.objectives import Squared

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from dragoman.model.answering import in_int8
 from dragoman.model.build import build_model
-from dragoman.model.int8 import Int8Linear, in_int8
+from dragoman.model.int8_linear import Int8Linear
 from dragoman.model.int8_recurrent import Int8RecurrentLayer, recurrent_kernels
 from dragoman.model.recurrent_layer import RecurrentLayer
 from dragoman.recipe.loading import recipe_from

@@ -21,9 +21,9 @@ from dragoman.decoding.search import FAILED
 from dragoman.decoding.terminology import Terminology
 from dragoman.decoding.workers import Answering, Answers, Request, answering_requests
 from dragoman.errors import DataError, UserError
+from dragoman.model.answering import in_float32, in_int8
 from dragoman.model.ctc_joint import CtcJoint
 from dragoman.model.fusion import Fused
-from dragoman.model.int8 import in_int8
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.transformer import DEFAULT_MAX_POSITIONS
 from dragoman.recipe.decoding import (
@@ -194,7 +194,7 @@ def _refuse_for_numbers(prefix: Value | None, reads: bool, workers: int) -> None
 def _in_precision(bundle: Bundle, section: Decoding) -> Seq2Seq:
     """Return the bundle's model as it answers in the precision of the section."""
     if section.precision == "fp32":
-        return bundle.model
+        return in_float32(bundle.model)
     if bundle.device.type != "cpu":
         raise UserError(
             f"decoding.precision: `int8` is for a CPU, this model is on {bundle.device.type}; `fp32` would do"

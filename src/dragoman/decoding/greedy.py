@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence as Listed
 
 from dragoman.decoding.rules import NEVER_WRITTEN, rules_for
+from dragoman.model.answering_writing import Written, write_greedily, writes_at_once
 from dragoman.model.contracts import Memory
-from dragoman.model.int8_writing import Written, write_greedily, writes_at_once
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.recipe.decoding import Greedy
 from dragoman.records import EOS, Hypothesis

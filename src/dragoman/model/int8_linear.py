@@ -1,6 +1,6 @@
 """Linear maps whose products are of 8-bit integers.
 
-Shapes: X rows, K inputs, N outputs, V vocabulary, D width, Y blocks of outputs.
+Shapes: X rows, K inputs, N outputs, Y blocks of outputs.
 
 Weights have a scale for each output, inputs a scale for each row, found when the row comes (dynamic
 quantisation, symmetric; see Dettmers et al. 2022). Sums of integers are exact in any order, so what comes out
@@ -9,37 +9,35 @@ for a row never depends on the rows beside it.
 
 from __future__ import annotations
 
-from ctypes import byref
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
-from dragoman.model.heads import VocabularyHead
+from dragoman.model.answering_linear import AnsweringLinear
 from dragoman.native import structures
-from dragoman.native.structures import BLOCK, finished, int8_kernels
+from dragoman.native.structures import BLOCK, answering_kernels
 
 LARGEST = 127
 """Numbers of a row are scaled so that the largest in size becomes this."""
 _TINY = 1e-30
 
 
-class Int8Linear(nn.Module):
+class Int8Linear(AnsweringLinear):
     """A linear map with weights of 8 bits and biases of float32, for answering: it has no gradient.
 
     It computes with kernels of our own, or with torch's where those cannot be had.
     """
 
+    products = "int8"
+    kept = torch.float16
     weight: Tensor
     scale_N: Tensor
     bias_N: Tensor
 
     def __init__(self, weight_NK: Tensor, bias_N: Tensor | None) -> None:
-        super().__init__()
+        super().__init__(weight_NK, bias_N)
         weight_NK = weight_NK.detach().float()
-        self.outputs, self.inputs = weight_NK.shape
-        self.is_packed = int8_kernels() is not None
+        self.is_packed = answering_kernels("int8") is not None
         scale_N1 = _scales(weight_NK)
         steps_NK = (weight_NK / scale_N1).round().to(torch.int8)
         bias_N = torch.zeros(self.outputs) if bias_N is None else bias_N.detach().float()
@@ -60,41 +58,11 @@ class Int8Linear(nn.Module):
         pointers = [tensor.data_ptr() for tensor in (self.weight, self.scale_N, self.bias_N)]
         return structures.Linear(*pointers, self.weight.shape[1] * 4, self.outputs)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave addresses of this process behind."""
-        return {key: value for key, value in self.__dict__.items() if key != "_structure"}
-
-    def _native(self, x_XK: Tensor) -> Tensor:
-        kernels = int8_kernels()
-        assert kernels is not None
-        structure = self.__dict__.get("_structure")
-        if structure is None:
-            structure = self.__dict__["_structure"] = self.structure()
-        mapped_XN = torch.empty(len(x_XK), self.outputs)
-        finished(
-            kernels.linear(byref(structure), x_XK.data_ptr(), len(x_XK), self.inputs, mapped_XN.data_ptr())
-        )
-        return mapped_XN
-
     def _torch(self, x_XK: Tensor) -> Tensor:
         scale_X1 = _scales(x_XK)
         steps_XK = (x_XK / scale_X1).round_().to(torch.int8)
         sums_XN = torch._int_mm(steps_XK, self.weight).float().mul_(scale_X1)
         return torch.addcmul(self.bias_N, sums_XN, self.scale_N, out=sums_XN)
-
-
-class Int8Head(nn.Module):
-    """A `VocabularyHead` that scores symbols by products of 8 bits."""
-
-    def __init__(self, head: VocabularyHead) -> None:
-        super().__init__()
-        self.projection = None if head.projection is None else Int8Linear(head.projection.weight, None)
-        self.table = Int8Linear(head.weight, head.bias)
-
-    def forward(self, outputs: Tensor) -> Tensor:
-        """Return logits (..., V), float32."""
-        scores: Tensor = self.table(outputs if self.projection is None else self.projection(outputs))
-        return scores
 
 
 def _packed(steps_NK: Tensor) -> Tensor:

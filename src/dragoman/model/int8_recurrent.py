@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dragoman.model.int8_linear import Int8Linear
 from dragoman.model.recurrent_layer import RecurrentLayer
 from dragoman.native.library import library
-from dragoman.native.structures import int8_kernels
+from dragoman.native.structures import answering_kernels
 
 _STATES = {"rnn": 1, "gru": 2, "lstm": 3}
 """By kinds, arrays of the width that a kernel is handed."""
@@ -24,7 +24,7 @@ _STATES = {"rnn": 1, "gru": 2, "lstm": 3}
 @cache
 def recurrent_kernels() -> CDLL | None:
     """Return the kernels of `recurrent.c`, or None where those of `int8.c` cannot be had either."""
-    kernels = None if int8_kernels() is None else library("recurrent")
+    kernels = None if answering_kernels("int8") is None else library("recurrent")
     if kernels is not None:
         for name, states in _STATES.items():
             getattr(kernels, name).argtypes = (c_void_p, c_void_p, c_int64, c_int64, *[c_void_p] * states)

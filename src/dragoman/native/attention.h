@@ -1,23 +1,19 @@
 /* Attention in answering: of rows that read the same steps, all at once, and of a row that reads steps of its own.
-   Keys and values are kept as float16: what limits attention is how fast they are read. */
+   What products are of, and what keys and values are kept as, says the header that comes before. */
 #ifndef DRAGOMAN_ATTENTION_H
 #define DRAGOMAN_ATTENTION_H
-
-#include "int8.h"
 
 #define GROUP 6 /* rows that read together */
 #define FOUR 4  /* steps whose scores are added up together */
 #define PARTS 4 /* sums of a score */
 #define WIDE 4   /* times 16 numbers of values that are read together */
 
-typedef uint16_t half;
-
 /* Steps that several rows read: what belongs to one head after the other, as they are read. */
 typedef struct {
-    half *kept; /* of each head keys [head width][whole steps], with scores of 16 steps side by side, then values
+    Kept *kept; /* of each head keys [head width][whole steps], with scores of 16 steps side by side, then values
                    [whole steps][head width] */
     long steps, whole;
-    const half *ahead; /* what is read after these, asked for meanwhile */
+    const Kept *ahead; /* what is read after these, asked for meanwhile */
 } Heard;
 
 INLINE long whole_steps(long steps) { return (steps + LANES - 1) / LANES * LANES; }
@@ -25,26 +21,16 @@ INLINE long whole_steps(long steps) { return (steps + LANES - 1) / LANES * LANES
 /* Numbers of keys and values of `steps` steps. */
 INLINE long room_of_heard(long steps, long width) { return 2 * whole_steps(steps) * width; }
 
-INLINE Heard heard_at(half *place, long steps) { return (Heard){place, steps, whole_steps(steps), place}; }
+INLINE Heard heard_at(Kept *place, long steps) { return (Heard){place, steps, whole_steps(steps), place}; }
 
-#ifdef __AVX512VNNI__
+#ifdef HAS_PRODUCTS
 
-INLINE __m512 within_half(__m512 x) { /* what is not a number stays so */
-    return _mm512_max_ps(_mm512_set1_ps(-65504.0f), _mm512_min_ps(_mm512_set1_ps(65504.0f), x));
-}
-
-INLINE void put_half(half *at, __mmask16 real, __m512 x) {
-    _mm256_mask_storeu_epi16(at, real, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
-}
-
-INLINE void halve(const float *x, long size, half *out) {
+INLINE void keep_row(const float *x, long size, Kept *out) {
     for (long i = 0; i < size; i += 16) {
         __mmask16 real = lanes_left(size - i);
-        put_half(out + i, real, within_half(_mm512_maskz_loadu_ps(real, x + i)));
+        put_kept(out + i, real, fitting(_mm512_maskz_loadu_ps(real, x + i)));
     }
 }
-
-INLINE __m512 from_half(const half *x, __mmask16 real) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(real, x)); }
 
 /* Rows become columns: 16 numbers of each of 16 rows. */
 INLINE void turn_over(__m512 *x) {
@@ -75,7 +61,7 @@ INLINE void turn_over(__m512 *x) {
 /* Keep keys and values, side by side in rows that lie `stride` apart. */
 static void remember(const float *rows, long stride, long width, long heads, Heard heard) {
     long head_width = width / heads;
-    half *keys = heard.kept;
+    Kept *keys = heard.kept;
     for (long from = 0; from < width; from += head_width, keys += 2 * heard.whole * head_width) {
         for (long i = 0; i < head_width; i += LANES)
             for (long t = 0; t < heard.whole; t += LANES) {
@@ -83,15 +69,15 @@ static void remember(const float *rows, long stride, long width, long heads, Hea
                 __m512 x[LANES];
 #pragma GCC unroll 16
                 for (int r = 0; r < LANES; r++)
-                    x[r] = t + r < heard.steps ? within_half(_mm512_maskz_loadu_ps(lanes_left(wide), rows + (t + r) * stride + from + i))
+                    x[r] = t + r < heard.steps ? fitting(_mm512_maskz_loadu_ps(lanes_left(wide), rows + (t + r) * stride + from + i))
                                                : _mm512_setzero_ps();
                 turn_over(x);
 #pragma GCC unroll 16
                 for (int r = 0; r < LANES; r++)
-                    if (r < wide) put_half(keys + (i + r) * heard.whole + t, 0xffff, x[r]);
+                    if (r < wide) put_kept(keys + (i + r) * heard.whole + t, 0xffff, x[r]);
             }
         for (long t = 0; t < heard.steps; t++)
-            halve(rows + t * stride + width + from, head_width, keys + (heard.whole + t) * head_width);
+            keep_row(rows + t * stride + width + from, head_width, keys + (heard.whole + t) * head_width);
     }
 }
 
@@ -106,10 +92,10 @@ INLINE float exponentials(float *scores, long steps) {
 }
 
 /* Ask for what lies as far ahead as this does in what is read now. */
-INLINE void ask_ahead(Heard heard, const half *here) { __builtin_prefetch(heard.ahead + (here - heard.kept)); }
+INLINE void ask_ahead(Heard heard, const Kept *here) { __builtin_prefetch(heard.ahead + (here - heard.kept)); }
 
 /* Scores of `rows` queries of one head, [rows][whole steps], in several sums that go on side by side. */
-INLINE void score_group(const float *query, long stride, const half *keys, Heard heard, long head_width,
+INLINE void score_group(const float *query, long stride, const Kept *keys, Heard heard, long head_width,
                         const int rows, float *scores) {
     __m512 scale = _mm512_set1_ps(1.0f / sqrtf((float)head_width));
     for (long t = 0; t < heard.whole; t += LANES) {
@@ -120,15 +106,15 @@ INLINE void score_group(const float *query, long stride, const half *keys, Heard
         for (; i + PARTS <= head_width; i += PARTS)
 #pragma GCC unroll 4
             for (int p = 0; p < PARTS; p++) {
-                const half *at = keys + (i + p) * heard.whole + t;
-                __m512 key = from_half(at, 0xffff);
+                const Kept *at = keys + (i + p) * heard.whole + t;
+                __m512 key = take_kept(at, 0xffff);
                 ask_ahead(heard, at);
 #pragma GCC unroll 6
                 for (int r = 0; r < rows; r++)
                     sum[r * PARTS + p] = _mm512_fmadd_ps(_mm512_set1_ps(query[r * stride + i + p]), key, sum[r * PARTS + p]);
             }
         for (; i < head_width; i++) {
-            __m512 key = from_half(keys + i * heard.whole + t, 0xffff);
+            __m512 key = take_kept(keys + i * heard.whole + t, 0xffff);
 #pragma GCC unroll 6
             for (int r = 0; r < rows; r++)
                 sum[r * PARTS] = _mm512_fmadd_ps(_mm512_set1_ps(query[r * stride + i]), key, sum[r * PARTS]);
@@ -143,16 +129,16 @@ INLINE void score_group(const float *query, long stride, const half *keys, Heard
 }
 
 /* What `rows` queries read of `wide` times 16 numbers of values. */
-INLINE void read_group(const float *scores, const float *shares, const half *values, Heard heard, long head_width,
+INLINE void read_group(const float *scores, const float *shares, const Kept *values, Heard heard, long head_width,
                        __mmask16 real, const int rows, const int wide, float *out, long stride) {
     __m512 sum[GROUP * WIDE];
 #pragma GCC unroll 24
     for (int r = 0; r < rows * wide; r++) sum[r] = _mm512_setzero_ps();
     for (long t = 0; t < heard.steps; t++) {
-        const half *at = values + t * head_width;
+        const Kept *at = values + t * head_width;
 #pragma GCC unroll 4
         for (int c = 0; c < wide; c++) {
-            __m512 value = from_half(at + LANES * c, real);
+            __m512 value = take_kept(at + LANES * c, real);
             if (c % 2 == 0) ask_ahead(heard, at + LANES * c);
 #pragma GCC unroll 6
             for (int r = 0; r < rows; r++)
@@ -169,9 +155,9 @@ INLINE void read_group(const float *scores, const float *shares, const half *val
 INLINE void attend_group(const float *query, long stride, Heard heard, long width, long heads, const int rows,
                          float *scores, float *out, float *looks, long looks_stride, float look) {
     long head_width = width / heads;
-    const half *keys = heard.kept;
+    const Kept *keys = heard.kept;
     for (long from = 0; from < width; from += head_width, keys += 2 * heard.whole * head_width) {
-        const half *values = keys + heard.whole * head_width;
+        const Kept *values = keys + heard.whole * head_width;
         float shares[GROUP], *to = out + from;
         score_group(query + from, stride, keys, heard, head_width, rows, scores);
         for (int r = 0; r < rows; r++) shares[r] = 1.0f / exponentials(scores + r * heard.whole, heard.steps);
@@ -214,7 +200,7 @@ INLINE __m128 sums_of(const __m512 *x) {
 }
 
 /* Scores of one head of one query, four steps at a time; there is room for whole lanes of them. */
-INLINE void score_own(const float *query, const half *const *keys, long from, long steps, long head_width,
+INLINE void score_own(const float *query, const Kept *const *keys, long from, long steps, long head_width,
                       float *scores) {
     __m128 scale = _mm_set1_ps(1.0f / sqrtf((float)head_width));
     for (long t = 0; t < steps; t += FOUR) {
@@ -224,8 +210,8 @@ INLINE void score_own(const float *query, const half *const *keys, long from, lo
             __m512 part = _mm512_maskz_loadu_ps(real, query + from + i);
 #pragma GCC unroll 4
             for (int n = 0; n < FOUR; n++) {
-                const half *key = keys[t + n < steps ? t + n : steps - 1];
-                sum[n] = _mm512_fmadd_ps(part, from_half(key + from + i, real), sum[n]);
+                const Kept *key = keys[t + n < steps ? t + n : steps - 1];
+                sum[n] = _mm512_fmadd_ps(part, take_kept(key + from + i, real), sum[n]);
             }
         }
         _mm_storeu_ps(scores + t, _mm_mul_ps(sums_of(sum), scale));
@@ -233,7 +219,7 @@ INLINE void score_own(const float *query, const half *const *keys, long from, lo
 }
 
 /* Answer one query from `steps` keys, with their values `width` further on. */
-static void attend_own(const float *query, const half *const *keys, long steps, long width, long heads, float *scores,
+static void attend_own(const float *query, const Kept *const *keys, long steps, long width, long heads, float *scores,
                        float *out) {
     long head_width = width / heads;
     for (long from = 0; from < width; from += head_width) {
@@ -243,7 +229,7 @@ static void attend_own(const float *query, const half *const *keys, long steps, 
             __mmask16 real = lanes_left(head_width - i);
             __m512 sum = _mm512_setzero_ps();
             for (long t = 0; t < steps; t++)
-                sum = _mm512_fmadd_ps(_mm512_set1_ps(scores[t]), from_half(keys[t] + width + from + i, real), sum);
+                sum = _mm512_fmadd_ps(_mm512_set1_ps(scores[t]), take_kept(keys[t] + width + from + i, real), sum);
             _mm512_mask_storeu_ps(out + from + i, real, _mm512_mul_ps(sum, share));
         }
     }

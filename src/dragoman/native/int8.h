@@ -1,4 +1,5 @@
-/* Linear maps of 8 bits: weights have a scale an output, inputs a scale a row, found when the row comes. */
+/* Linear maps of 8 bits: weights have a scale an output, inputs a scale a row, found when the row comes. Keys and
+   values are kept as float16: what limits attention is how fast they are read. */
 #ifndef DRAGOMAN_INT8_H
 #define DRAGOMAN_INT8_H
 
@@ -21,13 +22,34 @@ typedef struct {
     int32_t *sums; /* of the steps of each row, times 128: what weights + 128 give too much */
 } Steps;
 
-#ifdef __AVX512VNNI__
-#include <immintrin.h>
+INLINE int take_steps(long rows, long padded, Steps *to) {
+    *to = (Steps){room_for(rows * padded), room_for(rows * sizeof(float)), room_for(rows * sizeof(int32_t))};
+    return to->steps && to->scales && to->sums;
+}
 
-INLINE __mmask16 lanes_left(long left) { return left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1); }
+INLINE void leave_steps(Steps steps) {
+    free(steps.steps);
+    free(steps.scales);
+    free(steps.sums);
+}
+
+typedef uint16_t Kept; /* keys and values */
+
+#ifdef __AVX512VNNI__
+#define HAS_PRODUCTS
+
+INLINE __m512 fitting(__m512 x) { /* what is not a number stays so */
+    return _mm512_max_ps(_mm512_set1_ps(-65504.0f), _mm512_min_ps(_mm512_set1_ps(65504.0f), x));
+}
+
+INLINE void put_kept(Kept *at, __mmask16 real, __m512 x) {
+    _mm256_mask_storeu_epi16(at, real, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+
+INLINE __m512 take_kept(const Kept *x, __mmask16 real) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(real, x)); }
 
 /* A row with anything that is not a number becomes nothing but such. */
-INLINE void quantise_row(const float *x, long size, long padded, Steps to, long row) {
+INLINE void prepare_row(const float *x, long size, long padded, Steps to, long row) {
     __m512 tops = _mm512_setzero_ps(), total = tops;
     for (long i = 0; i < size; i += 16) {
         __m512 part = _mm512_abs_ps(_mm512_maskz_loadu_ps(lanes_left(size - i), x + i));

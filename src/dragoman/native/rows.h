@@ -34,6 +34,15 @@ INLINE float dot(const float *a, const float *b, long size) {
 
 #define LANES 16
 
+#ifdef __AVX512F__
+INLINE __mmask16 lanes_left(long left) { return left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1); }
+#endif
+
+INLINE void *room_for(size_t bytes) {
+    void *memory = NULL;
+    return posix_memalign(&memory, 64, bytes + 64) ? NULL : memory;
+}
+
 /* The largest number; what is not a number is passed over. */
 INLINE float largest(const float *x, long size) {
     long i = 0;

@@ -1,20 +1,20 @@
-/* One step of a Transformer decoder of 8 bits. */
+/* One step of a Transformer decoder. */
 #ifndef DRAGOMAN_STEPS_H
 #define DRAGOMAN_STEPS_H
 
 #include "transformer.h"
 
-#ifdef __AVX512VNNI__
+#ifdef HAS_PRODUCTS
 
 typedef struct {
     int64_t rows, steps;            /* `steps` were taken before this one */
     float *x;                       /* [rows, width], in and out */
-    const half *const *past;        /* [steps + 1]: of each step, keys and values [layers, its rows, 2 width] */
+    const Kept *const *past;        /* [steps + 1]: of each step, keys and values [layers, its rows, 2 width] */
     const int64_t *past_rows;       /* [steps + 1]: the rows that each step had */
     const int32_t *slots;           /* [rows, slots_stride]: which of these rows led to each row of now */
     int64_t slots_stride;
     const int64_t *sources;         /* [rows]: the source of each; rows of one lie side by side */
-    const half *memory;             /* of each source, of each layer: what `keep_memory` has left */
+    const Kept *memory;             /* of each source, of each layer: what `keep_memory` has left */
     const int64_t *first, *lengths; /* [sources]: where each source begins there, in numbers, and its steps */
     const float *cosines, *sines;   /* [head width / 2] of this step, or NULL */
     float *looks;                   /* [rows, looks_stride], zeros, or NULL */
@@ -26,7 +26,7 @@ INLINE void ask_for(const Stack *stack, const Step *step, long number, long row)
     const int32_t *slots = step->slots + row * step->slots_stride, *before = slots - step->slots_stride;
     for (long t = 0; t < step->steps; t++)
         if (slots[t] != before[t]) {
-            const half *at = step->past[t] + (number * step->past_rows[t] + slots[t]) * 2 * stack->width;
+            const Kept *at = step->past[t] + (number * step->past_rows[t] + slots[t]) * 2 * stack->width;
             for (long i = 0; i < 2 * stack->width; i += 32) __builtin_prefetch(at + i);
         }
 }
@@ -39,8 +39,8 @@ static void hear(const Stack *stack, const Step *step, long number, long first, 
             turn(row, width, stack->heads, step->cosines, step->sines);
             turn(row + width, width, stack->heads, step->cosines, step->sines);
         }
-        half *kept = (half *)step->past[now] + (number * step->past_rows[now] + first + r) * 2 * width;
-        halve(row + width, 2 * width, kept);
+        Kept *kept = (Kept *)step->past[now] + (number * step->past_rows[now] + first + r) * 2 * width;
+        keep_row(row + width, 2 * width, kept);
         if (r + 1 < rows) ask_for(stack, step, number, first + r + 1);
         const int32_t *slots = step->slots + (first + r) * step->slots_stride;
         for (long t = 0; t < now; t++)
@@ -50,8 +50,8 @@ static void hear(const Stack *stack, const Step *step, long number, long first, 
     }
 }
 
-INLINE half *kept_of(const Step *step, long source, long number, long width) {
-    return (half *)step->memory + step->first[source] + number * room_of_heard(step->lengths[source], width);
+INLINE Kept *kept_of(const Step *step, long source, long number, long width) {
+    return (Kept *)step->memory + step->first[source] + number * room_of_heard(step->lengths[source], width);
 }
 
 static void look(const Stack *stack, const Step *step, long number, long first, long rows, Room *room) {

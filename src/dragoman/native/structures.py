@@ -1,4 +1,4 @@
-"""What the kernels of `int8.c` are handed: structures laid out as in its headers.
+"""What the kernels of `int8.c` and `float32.c` are handed: structures laid out as in their headers.
 
 A structure holds addresses only: whoever makes one keeps the tensors and arrays alive that they lead to.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from ctypes import CDLL, POINTER, Structure, c_float, c_int64, c_void_p
 from functools import cache
+from typing import Literal
 
 from dragoman.native.library import library
 
 ACTIVATIONS = ("relu", "gelu", "swiglu", "geglu")
 """In the order of their numbers in C."""
+Products = Literal["int8", "float32"]
+"""What products of weights and inputs are of."""
 BLOCK = 64
 """Outputs of a linear map that are computed together."""
 LANES = 16
@@ -19,7 +22,7 @@ LANES = 16
 
 
 class Linear(Structure):
-    """A linear map of 8 bits."""
+    """A linear map; one of float32 has no scales."""
 
     _fields_ = (
         ("packed", c_void_p),
@@ -99,13 +102,13 @@ class Writing(Structure):
 
 
 @cache
-def int8_kernels() -> CDLL | None:
-    """Return the kernels of `int8.c`, or None where there is no compiler or the processor lacks the products.
+def answering_kernels(products: Products) -> CDLL | None:
+    """Return the kernels of `int8.c` or `float32.c`, or None where there is no compiler or no such processor.
 
-    The products are those of AVX512-VNNI.
+    Products of 8 bits are those of AVX512-VNNI, of float32 those of AVX512.
     """
-    kernels = library("int8")
-    if kernels is None or not kernels.has_int8():
+    kernels = library(products)
+    if kernels is None or not kernels.has_products():
         return None
     kernels.linear.argtypes = (c_void_p, c_void_p, c_int64, c_int64, c_void_p)
     kernels.encode.argtypes = (c_void_p, c_void_p)
@@ -119,4 +122,4 @@ def int8_kernels() -> CDLL | None:
 def finished(ready: int) -> None:
     """Raise MemoryError where a kernel says that it got no room."""
     if not ready:
-        raise MemoryError("no memory for the intermediate results of a model in int8")
+        raise MemoryError("no memory for the intermediate results of a model that answers")

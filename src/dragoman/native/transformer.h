@@ -1,4 +1,4 @@
-/* Transformers of 8 bits, for answering: what encoder and decoder share. Numbers but weights are float32. */
+/* Transformers for answering: what encoder and decoder share. Numbers but weights are float32. */
 #ifndef DRAGOMAN_TRANSFORMER_H
 #define DRAGOMAN_TRANSFORMER_H
 
@@ -25,15 +25,10 @@ typedef struct {
 /* Room of one thread. */
 typedef struct {
     float *wide, *normed, *scores;
-    const half **at; /* keys and values of the steps that a row hears */
-    half *kept;      /* those of a source that is encoded */
+    const Kept **at; /* keys and values of the steps that a row hears */
+    Kept *kept;      /* those of a source that is encoded */
     Steps steps;
 } Room;
-
-INLINE void *room_for(size_t bytes) {
-    void *memory = NULL;
-    return posix_memalign(&memory, 64, bytes + 64) ? NULL : memory;
-}
 
 INLINE long widest(const Stack *stack) {
     long parts = stack->activation >= ACT_SWIGLU ? 2 : 1, inner = parts * stack->inner, three = 3 * stack->width;
@@ -45,13 +40,10 @@ INLINE int take_room(const Stack *stack, long rows, long most_steps, Room *room)
     room->wide = room_for(rows * wide * sizeof(float));
     room->normed = room_for(rows * stack->width * sizeof(float));
     room->scores = room_for(GROUP * whole_steps(most_steps) * sizeof(float));
-    room->at = room_for(most_steps * sizeof(half *));
-    room->kept = room_for(room_of_heard(most_steps, stack->width) * sizeof(half));
-    room->steps.steps = room_for(rows * (wide + 4));
-    room->steps.scales = room_for(rows * sizeof(float));
-    room->steps.sums = room_for(rows * sizeof(int32_t));
-    return room->wide && room->normed && room->scores && room->at && room->kept &&
-           room->steps.steps && room->steps.scales && room->steps.sums;
+    room->at = room_for(most_steps * sizeof(Kept *));
+    room->kept = room_for(room_of_heard(most_steps, stack->width) * sizeof(Kept));
+    int ready = take_steps(rows, wide + 4, &room->steps);
+    return ready && room->wide && room->normed && room->scores && room->at && room->kept;
 }
 
 INLINE void leave_room(Room *room) {
@@ -60,16 +52,14 @@ INLINE void leave_room(Room *room) {
     free(room->scores);
     free(room->at);
     free(room->kept);
-    free(room->steps.steps);
-    free(room->steps.scales);
-    free(room->steps.sums);
+    leave_steps(room->steps);
 }
 
-#ifdef __AVX512VNNI__
+#ifdef HAS_PRODUCTS
 
 static void map_rows(const Linear *map, const float *x, long stride, long size, long rows, Steps steps, float *out,
                      long out_stride, int how) {
-    for (long r = 0; r < rows; r++) quantise_row(x + r * stride, size, map->inputs, steps, r);
+    for (long r = 0; r < rows; r++) prepare_row(x + r * stride, size, map->inputs, steps, r);
     multiply(map, steps, rows, 0, blocks_of(map), out, out_stride, how);
 }
 

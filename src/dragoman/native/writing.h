@@ -14,7 +14,7 @@ typedef struct {
     int64_t begins, ends;         /* symbols */
     const int64_t *never;         /* symbols that are not written */
     int64_t nevers, sources;
-    const half *memory;           /* these as in `Step` */
+    const Kept *memory;           /* these as in `Step` */
     const int64_t *first, *lengths;
     const int64_t *longest;       /* [sources]: symbols of an answer, at least 1, at most `stride` */
     int64_t stride;
@@ -23,7 +23,7 @@ typedef struct {
     int64_t *written;             /* [sources]: symbols of each answer; 0 where there are no probabilities */
 } Writing;
 
-#ifdef __AVX512VNNI__
+#ifdef HAS_PRODUCTS
 
 typedef struct {
     Summed summed;
@@ -36,7 +36,7 @@ typedef struct {
     long rows;
     int64_t *sources, *last;
     int32_t *slots;
-    half **past;
+    Kept **past;
     int64_t *past_rows;
     float *x, *scores;
     Chosen *chosen;
@@ -45,7 +45,7 @@ typedef struct {
 INLINE int take_writers(const Stack *stack, const Writing *writing, long thread, long team, Writers *to) {
     long rows = (writing->sources - thread + team - 1) / team, stride = writing->stride;
     *to = (Writers){rows, room_for(rows * sizeof(int64_t)), room_for(rows * sizeof(int64_t)),
-                    room_for(rows * stride * sizeof(int32_t)), calloc(stride, sizeof(half *)),
+                    room_for(rows * stride * sizeof(int32_t)), calloc(stride, sizeof(Kept *)),
                     room_for(stride * sizeof(int64_t)), room_for(rows * stack->width * sizeof(float)),
                     room_for(rows * BLOCK * sizeof(float)), room_for(rows * sizeof(Chosen))};
     if (!to->sources || !to->last || !to->slots || !to->past || !to->past_rows || !to->x || !to->scores || !to->chosen)
@@ -86,7 +86,7 @@ static void enter(const Writing *writing, long width, long t, const Writers *wri
 static void choose(const Writing *writing, long width, const Writers *writers, Steps steps) {
     const Linear *head = writing->head;
     for (long r = 0; r < writers->rows; r++) {
-        quantise_row(writers->x + r * width, width, head->inputs, steps, r);
+        prepare_row(writers->x + r * width, width, head->inputs, steps, r);
         writers->chosen[r] = (Chosen){nothing_summed(), -INFINITY, 0};
     }
     for (long block = 0; block < blocks_of(head); block++) {
@@ -148,13 +148,13 @@ static int write_share(const Stack *stack, const Writing *writing, long thread, 
     int ready = take_writers(stack, writing, thread, team, &writers);
     ready &= take_room(stack, writers.rows, most, &room);
     for (long t = 0; ready && writers.rows; t++) {
-        writers.past[t] = room_for(stack->layers * writers.rows * 2 * width * sizeof(half));
+        writers.past[t] = room_for(stack->layers * writers.rows * 2 * width * sizeof(Kept));
         if (!(ready = writers.past[t] != NULL)) break;
         writers.past_rows[t] = writers.rows;
         enter(writing, width, t, &writers);
         const float *cosines = writing->cosines ? writing->cosines + t * waves : NULL;
         const float *sines = writing->sines ? writing->sines + t * waves : NULL;
-        Step step = {writers.rows, t, writers.x, (const half *const *)writers.past, writers.past_rows, writers.slots,
+        Step step = {writers.rows, t, writers.x, (const Kept *const *)writers.past, writers.past_rows, writers.slots,
                      writing->stride, writers.sources, writing->memory, writing->first, writing->lengths, cosines, sines,
                      NULL, 0};
         step_rows(stack, &step, 0, writers.rows, &room);

@@ -1,4 +1,4 @@
-"""Greedy search by a Transformer in 8 bits: all steps of all sources in one call of a kernel.
+"""Greedy search by a Transformer on a CPU: all steps of all sources in one call of a kernel.
 
 Shapes: N sources, T target steps, D width, W waves of a rotation.
 """
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dragoman.model.answering_linear import AnsweringHead
+from dragoman.model.answering_transformer import AnsweringDecoder
 from dragoman.model.contracts import Memory
 from dragoman.model.frontends import AnsweringTokenFrontend
-from dragoman.model.int8_linear import Int8Head
-from dragoman.model.int8_transformer import Int8Decoder
 from dragoman.model.positions import LearntPositions
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.native import structures
 from dragoman.native.library import address
-from dragoman.native.structures import finished, int8_kernels
+from dragoman.native.structures import finished
 from dragoman.records import BOS, EOS
 
 
@@ -37,7 +37,7 @@ class Written:
 
 def writes_at_once(model: Seq2Seq, steps: int) -> bool:
     """Whether `write_greedily` can answer with this model, up to so many steps."""
-    if type(model) is not Seq2Seq or not isinstance(model.decoder, Int8Decoder):
+    if type(model) is not Seq2Seq or not isinstance(model.decoder, AnsweringDecoder):
         return False
     entry = model.decoder.entry.entry
     if isinstance(entry.positions, LearntPositions) and steps > len(entry.positions.weight):
@@ -45,9 +45,9 @@ def writes_at_once(model: Seq2Seq, steps: int) -> bool:
     return (
         entry.projection is None
         and isinstance(model.target_frontend, AnsweringTokenFrontend)
-        and isinstance(model.head, Int8Head)
+        and isinstance(model.head, AnsweringHead)
         and model.head.projection is None
-        and model.head.table.is_packed
+        and isinstance(model.head.table, model.decoder.stack.linear)
     )
 
 
@@ -58,10 +58,9 @@ def write_greedily(
 
     Of equal tokens the lowest is written; those of `never` are not. For models that `writes_at_once` names.
     """
-    kernels, decoder = int8_kernels(), model.decoder
-    assert kernels is not None
-    assert isinstance(decoder, Int8Decoder)
-    assert isinstance(model.head, Int8Head)
+    decoder = model.decoder
+    assert isinstance(decoder, AnsweringDecoder)
+    assert isinstance(model.head, AnsweringHead)
     steps, state = int(longest_N.max()), decoder.start(memory)
     shape = (len(longest_N), steps)
     written = Written(
@@ -83,5 +82,7 @@ def write_greedily(
         *(address(written.tokens_NT), address(written.log_probs_NT), address(written.totals_N)),
         address(written.lengths_N),
     )
-    finished(kernels.write_greedily(ctypes.byref(decoder.stack.structure()), ctypes.byref(writing)))
+    finished(
+        decoder.stack.kernels.write_greedily(ctypes.byref(decoder.stack.structure()), ctypes.byref(writing))
+    )
     return written

@@ -7,14 +7,12 @@ import torch
 
 from dragoman.decoding import search as module
 from dragoman.decoding.search import FAILED, search
+from dragoman.model.answering import in_float32, in_int8
 from dragoman.model.build import build_model
-from dragoman.model.int8 import in_int8
-from dragoman.native.structures import int8_kernels
+from dragoman.native.structures import answering_kernels
 from dragoman.recipe.decoding import Greedy
 from dragoman.recipe.loading import recipe_from
 from dragoman.records import BOS, EOS, PAD, UNKNOWN, Port, Sequence
-
-pytestmark = pytest.mark.skipif(int8_kernels() is None, reason="no compiler, or no products of 8 bits")
 
 KINDS = [
     {},
@@ -44,8 +42,16 @@ def _model(kind, more=None):
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.05)
-        model.head.weight[EOS] *= 3.2  # so that some answers end, and not all at once
+        model.head.weight[EOS] *= 3.4  # so that some answers end, and not all at once
     return model
+
+
+@pytest.fixture(params=["int8", "float32"])
+def made(request):
+    """What makes a model for answering."""
+    if answering_kernels(request.param) is None:
+        pytest.skip("no compiler, or no such products")
+    return in_int8 if request.param == "int8" else in_float32
 
 
 def _source():
@@ -76,8 +82,8 @@ def _both(monkeypatch, model, **more):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())) or "usual")
-def test_one_call_writes_what_single_steps_write(monkeypatch, kind):
-    fast, slow, was_at_once = _both(monkeypatch, in_int8(_model(kind)))
+def test_one_call_writes_what_single_steps_write(monkeypatch, made, kind):
+    fast, slow, was_at_once = _both(monkeypatch, made(_model(kind)))
     assert was_at_once
     for (one,), (other,) in zip(fast, slow, strict=True):
         assert one.tokens == other.tokens
@@ -90,8 +96,8 @@ def test_one_call_writes_what_single_steps_write(monkeypatch, kind):
     assert {one.is_finished for (one,) in fast} == {True, False}
 
 
-def test_answers_are_the_same_to_the_bit_on_any_threads_and_alone():
-    model, threads = in_int8(_model({})), torch.get_num_threads()
+def test_answers_are_the_same_to_the_bit_on_any_threads_and_alone(made):
+    model, threads = made(_model({})), torch.get_num_threads()
     found = []
     for team in (1, 3):
         torch.set_num_threads(team)
@@ -106,7 +112,7 @@ def test_answers_are_the_same_to_the_bit_on_any_threads_and_alone():
     assert alone == found[0]
 
 
-def test_a_source_without_probabilities_fails_alone():
+def test_a_source_without_probabilities_fails_alone(made):
     model = _model({})
     with torch.no_grad():
         model.source_frontend.weight[5] = math.nan
@@ -115,7 +121,7 @@ def test_a_source_without_probabilities_fails_alone():
     source.values[3, 2] = 5
     source.values[:3][source.values[:3] == 5] = 6
     source.values[4:][source.values[4:] == 5] = 6
-    found = search(in_int8(model), source, _greedy())
+    found = search(made(model), source, _greedy())
     assert [answers == (FAILED,) for answers in found] == [n == 3 for n in range(len(LENGTHS))]
 
 
@@ -131,7 +137,7 @@ def test_a_source_without_probabilities_fails_alone():
     ids=["few positions", "another width", "min_length", "no_repeat_ngram", "prefix"],
 )
 @torch.inference_mode()
-def test_what_one_call_cannot_do_is_left_to_single_steps(kind, more, asked, prefix):
-    model = in_int8(_model(kind, more))
+def test_what_one_call_cannot_do_is_left_to_single_steps(made, kind, more, asked, prefix):
+    model = made(_model(kind, more))
     memory, prefixes = model.encode(_source()), [prefix] * len(LENGTHS)
     assert module.greedy_at_once(model, memory, _greedy(**asked), prefixes) is None

@@ -1,4 +1,4 @@
-"""Transformers in 8 bits: a whole encoder, or a whole step of a decoder, in one call of a kernel.
+"""Transformers for answering on a CPU: an encoder, or a whole step of a decoder, in one call of a kernel.
 
 Shapes: N sources, K rows (beams) of each source, B = N·K rows, S source steps, R steps of all sources one
 after another without padding, T target steps, I input width, D width, W waves of a rotation, L layers.
@@ -19,16 +19,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dragoman.model.answering_linear import AnsweringLinear
 from dragoman.model.contracts import Decoded, Decoder, Encoder, Memory, State, rows_of
-from dragoman.model.int8_linear import Int8Linear
 from dragoman.model.positions import LearntPositions, Rotation, rotation
 from dragoman.model.transformer import Entry, TransformerDecoder, TransformerEncoder
 from dragoman.native import structures
 from dragoman.native.library import address
-from dragoman.native.structures import finished, int8_kernels
+from dragoman.native.structures import answering_kernels, finished
 
 Twin = Callable[[nn.Module], nn.Module]
-"""Makes of a part of a model the same part in 8 bits."""
+"""Makes of a part of a model the same part for answering."""
 _FEWEST_POSITIONS = 64
 
 
@@ -52,10 +52,11 @@ class _Norm(nn.Module):
 
 
 class _Stack(nn.Module):
-    """The layers of an encoder or decoder, in 8 bits, and the structure that leads to them."""
+    """The layers of an encoder or decoder, and the structure that leads to them."""
 
-    def __init__(self, whole: TransformerEncoder | TransformerDecoder) -> None:
+    def __init__(self, whole: TransformerEncoder | TransformerDecoder, linear: type[AnsweringLinear]) -> None:
         super().__init__()
+        self.linear = linear
         self.width, layers = whole.width, list(whole.layers)
         first: Any = layers[0]
         self.heads, self.activation = first.hear.heads, first.feed.activation
@@ -77,6 +78,13 @@ class _Stack(nn.Module):
         self.layers = len(layers)
         self.last = _Norm(whole.norm) if self.norm_first else None
 
+    @property
+    def kernels(self) -> ctypes.CDLL:
+        """What computes such maps."""
+        found = answering_kernels(self.linear.products)
+        assert found is not None
+        return found
+
     def structure(self) -> structures.Stack:
         """Return what kernels are handed; made once a process."""
         made: structures.Stack | None = self.__dict__.get("_structure")
@@ -90,7 +98,7 @@ class _Stack(nn.Module):
 
     def _add(self, number: int, name: str, part: nn.Module) -> None:
         if isinstance(part, nn.Linear):
-            self.maps[f"{number}_{name}"] = Int8Linear(part.weight, part.bias)
+            self.maps[f"{number}_{name}"] = self.linear(part.weight, part.bias)
         else:
             self.norms[f"{number}_{name}"] = _Norm(part)
 
@@ -98,12 +106,12 @@ class _Stack(nn.Module):
         layers = (structures.Layer * self.layers)()
         for key, part in self.maps.items():
             number, _, name = key.partition("_")
-            setattr(layers[int(number)], name, cast("Int8Linear", part).structure())
+            setattr(layers[int(number)], name, cast("AnsweringLinear", part).structure())
         for key, norm in self.norms.items():
             number, _, name = key.partition("_")
             setattr(layers[int(number)], name, cast("_Norm", norm).structure())
         self.__dict__["_layers"] = layers
-        inner = cast("Int8Linear", self.maps["0_fed"]).inputs
+        inner = cast("AnsweringLinear", self.maps["0_fed"]).inputs
         activation = structures.ACTIVATIONS.index(self.activation)
         sizes = (self.layers, self.width, self.heads, inner, self.norm_first, activation)
         last = self.last.structure() if self.last else structures.Norm()
@@ -158,19 +166,18 @@ class _Entry(nn.Module):
         return table
 
 
-class Int8Encoder(Encoder):
-    """A `TransformerEncoder` in 8 bits."""
+class AnsweringEncoder(Encoder):
+    """A `TransformerEncoder` whose linear maps are of one kind that kernels have."""
 
-    def __init__(self, encoder: TransformerEncoder, twin: Twin) -> None:
+    def __init__(self, encoder: TransformerEncoder, twin: Twin, linear: type[AnsweringLinear]) -> None:
         super().__init__()
         self.input_width, self.width = encoder.input_width, encoder.width
         self.entry = _Entry(cast("Entry", twin(encoder.entry)), self.width)
-        self.stack = _Stack(encoder)
+        self.stack = _Stack(encoder, linear)
 
     def forward(self, inputs_NSD: Tensor, mask_NS: Tensor) -> Memory:
         """Encode padded inputs."""
-        kernels = int8_kernels()
-        assert kernels is not None
+        kernels = self.stack.kernels
         sources, steps = mask_NS.shape
         x_RD = self.entry.enter(inputs_NSD, 0, steps)[mask_NS]
         lengths_N = mask_NS.sum(1)
@@ -185,11 +192,11 @@ class Int8Encoder(Encoder):
 
 
 @dataclass(frozen=True)
-class Int8State:
-    """What a Transformer decoder in 8 bits remembers.
+class AnsweringState:
+    """What a Transformer decoder remembers while it answers.
 
-    Of sources: keys and values of all layers, as `keep_memory` in `int8.c` lays them out, where those of each
-    source begin there and how long it is.
+    Of sources: keys and values of all layers, as `keep_memory` in `answering.h` lays them out, where those of
+    each source begin there and how long it is.
     Of rows: the blocks (L, rows of then, 2·D) that steps have left, with `addresses_2T`, where each lies and
     how many rows it has, and `slots_BT`, which row of each block led to each row of now. Rows that rest are
     not computed: blocks have none of them, and they write zeros.
@@ -204,7 +211,7 @@ class Int8State:
     rests_B: NDArray[np.bool_]
     beams: int
 
-    def select(self, rows_B: Tensor) -> Int8State:
+    def select(self, rows_B: Tensor) -> AnsweringState:
         """Re-order rows within their sources."""
         rows = rows_B.numpy()
         beams = len(rows) // self.spans_2N.shape[1]
@@ -217,38 +224,38 @@ class Int8State:
         slots_BT: NDArray[np.int32],
         rests_B: NDArray[np.bool_],
         beams: int,
-    ) -> Int8State:
+    ) -> AnsweringState:
         """Return what is remembered of the same sources later: a call a step, for which `replace` is slow."""
-        return Int8State(
+        return AnsweringState(
             *(self.memory, self.spans_2N, self.longest, blocks, addresses_2T, slots_BT, rests_B, beams)
         )
 
-    def keep(self, sources: Tensor) -> Int8State:
+    def keep(self, sources: Tensor) -> AnsweringState:
         """Keep the given sources with all their rows."""
         spans_2N = np.ascontiguousarray(self.spans_2N[:, sources.numpy()])
         rows = rows_of(sources, self.beams).numpy()
         return replace(self, spans_2N=spans_2N, slots_BT=self.slots_BT[rows], rests_B=self.rests_B[rows])
 
 
-class Int8Decoder(Decoder):
-    """A `TransformerDecoder` in 8 bits."""
+class AnsweringDecoder(Decoder):
+    """A `TransformerDecoder` whose linear maps are of one kind that kernels have."""
 
-    def __init__(self, decoder: TransformerDecoder, twin: Twin) -> None:
+    def __init__(self, decoder: TransformerDecoder, twin: Twin, linear: type[AnsweringLinear]) -> None:
         super().__init__()
         self.input_width, self.width = decoder.input_width, decoder.width
         self.entry = _Entry(cast("Entry", twin(decoder.entry)), self.width)
-        self.stack = _Stack(decoder)
+        self.stack = _Stack(decoder, linear)
         layers: list[Any] = list(decoder.layers)
         maps = [layer.read.memory for layer in layers]
-        self.memory = Int8Linear(
+        self.memory = linear(
             torch.cat([one.weight.detach() for one in maps]), torch.cat([one.bias.detach() for one in maps])
         )
 
-    def start(self, memory: Memory, beams: int = 1) -> Int8State:
+    def start(self, memory: Memory, beams: int = 1) -> AnsweringState:
         """Return the state before the first step; projects the memory for all layers at once."""
         lengths_N = memory.mask_NS.sum(1).numpy()
         kept, spans_2N = self._kept(self.memory(memory.values_NSD[memory.mask_NS]), lengths_N)
-        return Int8State(
+        return AnsweringState(
             memory=kept,
             spans_2N=spans_2N,
             longest=memory.mask_NS.shape[1],
@@ -259,9 +266,11 @@ class Int8Decoder(Decoder):
             beams=beams,
         )
 
-    def forward(self, inputs_BTD: Tensor, state: State, reads: bool = False) -> tuple[Decoded, Int8State]:
+    def forward(
+        self, inputs_BTD: Tensor, state: State, reads: bool = False
+    ) -> tuple[Decoded, AnsweringState]:
         """Take any number of steps, one by one."""
-        assert isinstance(state, Int8State)
+        assert isinstance(state, AnsweringState)
         if inputs_BTD.shape[1] == 1 and not reads:
             x_B1D, _, state = self._step(inputs_BTD, state, reads)
             return Decoded(x_B1D, None), state
@@ -274,18 +283,19 @@ class Int8Decoder(Decoder):
         return Decoded(torch.cat(outputs, 1), reads_BTS), state
 
     def _kept(self, projected_RX: Tensor, lengths_N: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.int64]]:
-        kernels = int8_kernels()
-        assert kernels is not None
+        kernels = self.stack.kernels
         layers = self.stack.layers
         numbers_N = -(-lengths_N // structures.LANES) * structures.LANES * layers * 2 * self.width
         spans_2N = np.stack([np.cumsum(numbers_N) - numbers_N, lengths_N])
-        kept = torch.empty(int(numbers_N.sum()), dtype=torch.float16)
+        kept = torch.empty(int(numbers_N.sum()), dtype=self.stack.linear.kept)
         first, count = spans_2N.ctypes.data, len(lengths_N)
         sizes = (count, first, first + 8 * count, layers, self.width, self.stack.heads)
         kernels.keep_memory(projected_RX.data_ptr(), *sizes, kept.data_ptr())
         return kept, spans_2N
 
-    def _step(self, x_B1I: Tensor, state: Int8State, reads: bool) -> tuple[Tensor, Tensor, Int8State]:
+    def _step(
+        self, x_B1I: Tensor, state: AnsweringState, reads: bool
+    ) -> tuple[Tensor, Tensor, AnsweringState]:
         own_B = np.arange(len(x_B1I))
         if not state.rests_B.any():
             x_B1D, looks_BS, block, past_2T = self._computed(x_B1I, state, own_B, reads)
@@ -301,14 +311,13 @@ class Int8Decoder(Decoder):
         return x_B1D, looks_BS, state.then(blocks, past_2T, slots_BT, state.rests_B, state.beams)
 
     def _computed(
-        self, x_R1I: Tensor, state: Int8State, rows: NDArray[np.int64], reads: bool
+        self, x_R1I: Tensor, state: AnsweringState, rows: NDArray[np.int64], reads: bool
     ) -> tuple[Tensor, Tensor, Tensor, NDArray[np.int64]]:
         """Take a step with some rows; return outputs, looks, the new block and where all blocks lie."""
-        kernels = int8_kernels()
-        assert kernels is not None
+        kernels = self.stack.kernels
         count, number = len(rows), len(state.blocks)
         x_R1D = self.entry.enter(x_R1I, number, 1)
-        block = torch.empty(self.stack.layers, count, 2 * self.width, dtype=torch.float16)
+        block = torch.empty(self.stack.layers, count, 2 * self.width, dtype=self.stack.linear.kept)
         past_2T = np.concatenate([state.addresses_2T, [[block.data_ptr()], [count]]], axis=1)
         slots_RT, sources_R = np.ascontiguousarray(state.slots_BT[rows]), rows // state.beams
         looks_RS = torch.zeros(count, state.longest if reads else 0)

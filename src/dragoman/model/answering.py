@@ -1,0 +1,140 @@
+"""Models that answer on a CPU, in float32 or with products of 8-bit integers: faster, and not trainable."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from dragoman.errors import UserError
+from dragoman.model.answering_linear import AnsweringHead, Float32Linear
+from dragoman.model.answering_transformer import AnsweringDecoder, AnsweringEncoder
+from dragoman.model.frontends import AnsweringTokenFrontend, TokenFrontend
+from dragoman.model.heads import VocabularyHead
+from dragoman.model.int8_linear import Int8Linear
+from dragoman.model.int8_recurrent import Int8RecurrentLayer, recurrent_kernels
+from dragoman.model.recurrent import RecurrentDecoder
+from dragoman.model.recurrent_layer import RecurrentLayer
+from dragoman.model.seq2seq import Seq2Seq, parts_of
+from dragoman.model.transformer import TransformerDecoder, TransformerEncoder
+from dragoman.native.structures import Products, answering_kernels
+
+SMALLEST_PRODUCT = 4096
+"""Maps with fewer weights stay as they are: around them, scaling costs more than the product."""
+
+
+def in_int8(model: Seq2Seq) -> Seq2Seq:
+    """Return a model for answering on a CPU that shares everything with this one but large linear maps.
+
+    Recurrent encoders stay as they are, and where kernels of our own cannot be had, recurrent decoders. It is
+    in eval mode. Asked again, it is the same one until a weight changes.
+    Raises UserError for a model of numbers.
+    """
+    if model.target_port.kind == "frames":
+        raise UserError(
+            "decoding.precision: `int8` is for models of tokens, this one writes numbers; `fp32` would do"
+        )
+    return _made_of(model, "int8", _in_int8)
+
+
+def in_float32(model: Seq2Seq) -> Seq2Seq:
+    """Return a model for answering whose Transformers and scores of symbols kernels of our own compute.
+
+    Those have copies of the weights, in the order in which they are read; all else is shared. It is in eval
+    mode, and asked again, the same one until a weight changes. Where there is nothing to gain (no kernels, no
+    Transformer, another processor or precision, numbers as targets) it is the model itself.
+    """
+    has_gain = any(isinstance(part, TransformerEncoder | TransformerDecoder) for part in model.modules())
+    is_here = all(
+        weight.device.type == "cpu" and weight.dtype is torch.float32 for weight in model.parameters()
+    )
+    writes_tokens = model.target_port.kind != "frames"
+    if not (has_gain and is_here and writes_tokens) or answering_kernels("float32") is None:
+        return model
+    return _made_of(model, "float32", _in_float32)
+
+
+def _made_of(model: Seq2Seq, products: Products, twin: Callable[[nn.Module], nn.Module]) -> Seq2Seq:
+    made = _made.setdefault(model, {})
+    before = made.get(products)
+    if before is None or not before.is_current():
+        before = made[products] = _Made(_found(model), cast("Seq2Seq", twin(model).eval()))
+    return before.twin
+
+
+_Found = tuple[Mapping[str, object], str, object, tuple[int, int] | None]
+"""Which part or weight a module held by which name; of a weight where it lay and how often it had changed."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A model for answering, and what it was made of."""
+
+    found: list[_Found]
+    twin: Seq2Seq
+
+    def is_current(self) -> bool:
+        """Whether all of it is there still, in a tenth of the time that looking for all parts takes."""
+        return all(held.get(name) is part and state == _state(part) for held, name, part, state in self.found)
+
+
+_made: WeakKeyDictionary[Seq2Seq, dict[Products, _Made]] = WeakKeyDictionary()
+
+
+def _found(model: Seq2Seq) -> list[_Found]:
+    return [
+        (held, name, part, _state(part))
+        for module in parts_of(model)
+        for held in (module._modules, module._parameters)
+        for name, part in held.items()
+    ]
+
+
+def _state(part: object) -> tuple[int, int] | None:
+    if not isinstance(part, Tensor):
+        return None
+    return part.data_ptr(), 0 if part.is_inference() else part._version
+
+
+def _in_int8(module: nn.Module) -> nn.Module:
+    if isinstance(module, VocabularyHead):
+        return AnsweringHead(module, Int8Linear)
+    if isinstance(module, nn.Linear) and module.weight.numel() >= SMALLEST_PRODUCT:
+        return Int8Linear(module.weight, module.bias)
+    if answering_kernels("int8") is not None and isinstance(module, TransformerEncoder):
+        return AnsweringEncoder(module, _in_int8, Int8Linear)
+    if answering_kernels("int8") is not None and isinstance(module, TransformerDecoder):
+        return AnsweringDecoder(module, _in_int8, Int8Linear)
+    if isinstance(module, TokenFrontend) and module.weight.dtype is torch.float32:
+        return AnsweringTokenFrontend(module)
+    twin = _with_twins(module, _in_int8)
+    if isinstance(module, RecurrentDecoder) and recurrent_kernels() is not None:
+        layers = cast("list[RecurrentLayer]", list(module.layers))
+        twin._modules["layers"] = nn.ModuleList(Int8RecurrentLayer(layer) for layer in layers)
+    return twin
+
+
+def _in_float32(module: nn.Module) -> nn.Module:
+    match module:
+        case VocabularyHead():
+            return AnsweringHead(module, Float32Linear)
+        case TransformerEncoder():
+            return AnsweringEncoder(module, _in_float32, Float32Linear)
+        case TransformerDecoder():
+            return AnsweringDecoder(module, _in_float32, Float32Linear)
+        case TokenFrontend():
+            return AnsweringTokenFrontend(module)
+        case _:
+            return _with_twins(module, _in_float32)
+
+
+def _with_twins(module: nn.Module, twin: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """Return a module that shares everything but its parts."""
+    found = copy.copy(module)
+    found._modules = {name: child and twin(child) for name, child in module._modules.items()}
+    return found

@@ -1,0 +1,4 @@
+/* Answering with products of float32. */
+#include "float32.h"
+
+#include "answering.h"
