@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from dragoman.model.answering import in_int8
+from dragoman.model.answering import in_float32, in_int8
+from dragoman.model.answering_linear import Float32Linear
+from dragoman.model.answering_recurrent import AnsweringRecurrentLayer, recurrent_kernels
 from dragoman.model.build import build_model
 from dragoman.model.int8_linear import Int8Linear
-from dragoman.model.int8_recurrent import Int8RecurrentLayer, recurrent_kernels
 from dragoman.model.recurrent_layer import RecurrentLayer
+from dragoman.native.structures import answering_kernels
 from dragoman.recipe.loading import recipe_from
 from dragoman.records import Port, Sequence
 
@@ -123,12 +125,12 @@ def test_a_model_keeps_one_weight_in_two_places_small_only_where_it_multiplies()
     assert small.head.table.weight.dtype in (torch.int8, torch.uint8)
 
 
-@pytest.mark.skipif(recurrent_kernels() is None, reason="no compiler, or no products of 8 bits")
+@pytest.mark.skipif(recurrent_kernels("int8") is None, reason="no compiler, or no products of 8 bits")
 @pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
 @torch.inference_mode()
 def test_recurrent_layers_compute_what_torch_computes_of_rounded_weights(kind):
     layer = RecurrentLayer(kind, 40, 24)
-    small = Int8RecurrentLayer(layer)
+    small = AnsweringRecurrentLayer(layer, Int8Linear)
     for part, weight in ((small.seen, "weight_ih_l0"), (small.held, "weight_hh_l0")):
         exact_NK = getattr(layer.recurrence, weight)
         scale_N1 = exact_NK.abs().amax(1, keepdim=True) / 127
@@ -147,3 +149,31 @@ def test_recurrent_layers_compute_what_torch_computes_of_rounded_weights(kind):
     assert torch.equal(outputs_BTD[:, -1], last_BD)
     exact_BTD = layer(many_BTD)[0]
     assert 0 < (outputs_BTD - exact_BTD).abs().max() < 0.03
+
+
+@pytest.mark.skipif(recurrent_kernels("float32") is None, reason="no compiler, or no such products")
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@torch.inference_mode()
+def test_recurrent_layers_of_float32_compute_what_torch_computes(kind):
+    layer = RecurrentLayer(kind, 40, 24)
+    inputs_BTD, hidden_BD, cell_BD = torch.randn(7, 6, 40), torch.randn(7, 24), torch.randn(7, 24)
+    expected = layer(inputs_BTD, hidden_BD, cell_BD)
+    found = AnsweringRecurrentLayer(layer, Float32Linear)(inputs_BTD, hidden_BD, cell_BD)
+    for one, other in zip(expected, found, strict=True):
+        assert (one is None and other is None) or (one - other).abs().max() < 1e-5
+
+
+def test_a_model_on_its_way_to_lower_precision_answers_as_it_is():
+    model = _model(ARCHITECTURES[0]).to(torch.bfloat16)
+    assert in_float32(model) is model
+
+
+@pytest.mark.skipif(answering_kernels("float32") is None, reason="no compiler, or no such products")
+def test_a_model_of_float32_for_answering_is_the_same_until_a_weight_changes():
+    model = _model(ARCHITECTURES[0])
+    fast = in_float32(model)
+    assert fast is not model
+    assert in_float32(model) is fast
+    with torch.no_grad():
+        model.head.weight.add_(1)
+    assert in_float32(model) is not fast

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from dragoman.errors import UserError
-from dragoman.model.answering_linear import AnsweringHead, Float32Linear
+from dragoman.model.answering_linear import AnsweringHead, AnsweringLinear, Float32Linear
+from dragoman.model.answering_recurrent import AnsweringRecurrentLayer, recurrent_kernels
 from dragoman.model.answering_transformer import AnsweringDecoder, AnsweringEncoder
 from dragoman.model.frontends import AnsweringTokenFrontend, TokenFrontend
 from dragoman.model.heads import VocabularyHead
 from dragoman.model.int8_linear import Int8Linear
-from dragoman.model.int8_recurrent import Int8RecurrentLayer, recurrent_kernels
 from dragoman.model.recurrent import RecurrentDecoder
 from dragoman.model.recurrent_layer import RecurrentLayer
 from dragoman.model.seq2seq import Seq2Seq, parts_of
@@ -43,20 +43,24 @@ def in_int8(model: Seq2Seq) -> Seq2Seq:
 
 
 def in_float32(model: Seq2Seq) -> Seq2Seq:
-    """Return a model for answering whose Transformers and scores of symbols kernels of our own compute.
+    """Return a model for answering whose Transformers, recurrent decoders and heads are computed by kernels.
 
     Those have copies of the weights, in the order in which they are read; all else is shared. It is in eval
-    mode, and asked again, the same one until a weight changes. Where there is nothing to gain (no kernels, no
-    Transformer, another processor or precision, numbers as targets) it is the model itself.
+    mode, and asked again, the same one until a weight changes. Where there is nothing to gain (no kernels,
+    another processor or precision, numbers as targets) it is the model itself.
     """
-    has_gain = any(isinstance(part, TransformerEncoder | TransformerDecoder) for part in model.modules())
-    is_here = all(
-        weight.device.type == "cpu" and weight.dtype is torch.float32 for weight in model.parameters()
+    gains = "float32" in _made.get(model, {}) or _gains_in_float32(model)
+    return _made_of(model, "float32", _in_float32) if gains else model
+
+
+def _gains_in_float32(model: Seq2Seq) -> bool:
+    parts = TransformerEncoder, TransformerDecoder, RecurrentDecoder
+    return (
+        model.target_port.kind != "frames"
+        and any(isinstance(part, parts) for part in model.modules())
+        and all(one.device.type == "cpu" and one.dtype is torch.float32 for one in model.parameters())
+        and answering_kernels("float32") is not None
     )
-    writes_tokens = model.target_port.kind != "frames"
-    if not (has_gain and is_here and writes_tokens) or answering_kernels("float32") is None:
-        return model
-    return _made_of(model, "float32", _in_float32)
 
 
 def _made_of(model: Seq2Seq, products: Products, twin: Callable[[nn.Module], nn.Module]) -> Seq2Seq:
@@ -112,11 +116,7 @@ def _in_int8(module: nn.Module) -> nn.Module:
         return AnsweringDecoder(module, _in_int8, Int8Linear)
     if isinstance(module, TokenFrontend) and module.weight.dtype is torch.float32:
         return AnsweringTokenFrontend(module)
-    twin = _with_twins(module, _in_int8)
-    if isinstance(module, RecurrentDecoder) and recurrent_kernels() is not None:
-        layers = cast("list[RecurrentLayer]", list(module.layers))
-        twin._modules["layers"] = nn.ModuleList(Int8RecurrentLayer(layer) for layer in layers)
-    return twin
+    return _with_answering_layers(_with_twins(module, _in_int8), Int8Linear)
 
 
 def _in_float32(module: nn.Module) -> nn.Module:
@@ -130,7 +130,15 @@ def _in_float32(module: nn.Module) -> nn.Module:
         case TokenFrontend():
             return AnsweringTokenFrontend(module)
         case _:
-            return _with_twins(module, _in_float32)
+            return _with_answering_layers(_with_twins(module, _in_float32), Float32Linear)
+
+
+def _with_answering_layers(module: nn.Module, linear: type[AnsweringLinear]) -> nn.Module:
+    """Give a recurrent decoder layers for answering, where there are kernels."""
+    if isinstance(module, RecurrentDecoder) and recurrent_kernels(linear.products) is not None:
+        layers = cast("list[RecurrentLayer]", list(module.layers))
+        module._modules["layers"] = nn.ModuleList(AnsweringRecurrentLayer(layer, linear) for layer in layers)
+    return module
 
 
 def _with_twins(module: nn.Module, twin: Callable[[nn.Module], nn.Module]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Recurrent layers whose products are of 8-bit integers, for the single steps of a decoder.
+"""Recurrent layers for the single steps of a decoder that answers on a CPU.
 
 Shapes: B batch rows, T steps, G gates times width, D width.
 """
@@ -12,36 +12,36 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from dragoman.model.int8_linear import Int8Linear
+from dragoman.model.answering_linear import AnsweringLinear
 from dragoman.model.recurrent_layer import RecurrentLayer
 from dragoman.native.library import library
-from dragoman.native.structures import answering_kernels
+from dragoman.native.structures import Products, answering_kernels
 
 _STATES = {"rnn": 1, "gru": 2, "lstm": 3}
 """By kinds, arrays of the width that a kernel is handed."""
 
 
 @cache
-def recurrent_kernels() -> CDLL | None:
-    """Return the kernels of `recurrent.c`, or None where those of `int8.c` cannot be had either."""
-    kernels = None if answering_kernels("int8") is None else library("recurrent")
+def recurrent_kernels(products: Products) -> CDLL | None:
+    """Return the kernels of `recurrent.c`, or None where those of the products cannot be had either."""
+    kernels = None if answering_kernels(products) is None else library("recurrent")
     if kernels is not None:
         for name, states in _STATES.items():
             getattr(kernels, name).argtypes = (c_void_p, c_void_p, c_int64, c_int64, *[c_void_p] * states)
     return kernels
 
 
-class Int8RecurrentLayer(nn.Module):
-    """A `RecurrentLayer` in 8 bits; gates, cells and hidden states are float32."""
+class AnsweringRecurrentLayer(nn.Module):
+    """A `RecurrentLayer` whose linear maps are of one kind that kernels have; all else is float32."""
 
-    def __init__(self, layer: RecurrentLayer) -> None:
+    def __init__(self, layer: RecurrentLayer, linear: type[AnsweringLinear]) -> None:
         super().__init__()
         recurrence = cast("nn.RNNBase", layer.recurrence)
         weights = dict(recurrence.named_parameters())
         self.kind = recurrence.mode.partition("_")[0].lower()
         self.width, self.has_cell = layer.width, layer.has_cell
-        self.seen = Int8Linear(weights["weight_ih_l0"], weights["bias_ih_l0"])
-        self.held = Int8Linear(weights["weight_hh_l0"], weights["bias_hh_l0"])
+        self.seen = linear(weights["weight_ih_l0"], weights["bias_ih_l0"])
+        self.held = linear(weights["weight_hh_l0"], weights["bias_hh_l0"])
 
     def forward(
         self, inputs_BTD: Tensor, hidden_BD: Tensor | None = None, cell_BD: Tensor | None = None
@@ -60,7 +60,7 @@ class Int8RecurrentLayer(nn.Module):
         return torch.stack(outputs, 1), hidden_BD, cell_BD if self.has_cell else None
 
     def _step(self, seen_BG: Tensor, hidden_BD: Tensor, cell_BD: Tensor) -> tuple[Tensor, Tensor]:
-        kernels = recurrent_kernels()
+        kernels = recurrent_kernels(self.held.products)
         assert kernels is not None
         held_BG, after_BD = self.held(hidden_BD), torch.empty_like(hidden_BD)
         common = (seen_BG.data_ptr(), held_BG.data_ptr(), *hidden_BD.shape)
