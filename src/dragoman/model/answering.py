@@ -5,11 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from dragoman.errors import UserError
 from dragoman.model.answering_linear import AnsweringHead, AnsweringLinear, Float32Linear
@@ -64,11 +68,25 @@ def _gains_in_float32(model: Seq2Seq) -> bool:
 
 
 def _made_of(model: Seq2Seq, products: Products, twin: Callable[[nn.Module], nn.Module]) -> Seq2Seq:
+    _watch_optimizers()
     made = _made.setdefault(model, {})
     before = made.get(products)
     if before is None or not before.is_current():
         before = made[products] = _Made(_found(model), cast("Seq2Seq", twin(model).eval()))
     return before.twin
+
+
+@cache
+def _watch_optimizers() -> None:
+    """From now on, have every optimizer count changes of weights: fused ones do not."""
+    register_optimizer_step_post_hook(_count_changes)
+
+
+def _count_changes(optimizer: Optimizer, *_: object) -> None:
+    for group in optimizer.param_groups:
+        if group.get("fused"):
+            for weight in group["params"]:
+                increment_version(weight)
 
 
 _Found = tuple[Mapping[str, object], str, object, tuple[int, int] | None]
