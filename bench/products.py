@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable
 
 import torch
-from dragoman.model.int8 import Int8Linear
 from timing import shortest
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
+from dragoman.model.int8_linear import Int8Linear
 from dragoman.model.kernels import hold_memory
 
 INPUTS, OUTPUTS, ROWS = 256, 1024, (1, 5, 60, 500)

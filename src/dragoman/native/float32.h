@@ -40,8 +40,9 @@ INLINE void prepare_row(const float *x, long size, long padded, Steps to, long r
     memcpy(to.steps + row * padded, x, size * sizeof(float));
 }
 
-/* One tile: `rows` rows times one block of outputs. */
-INLINE void tile(const Linear *map, const float *steps, long block, const int rows, float *out, long stride, int how) {
+/* One tile: `rows` rows from `row` on times one block of outputs. */
+INLINE void tile(const Linear *map, Steps x, long row, long block, const int rows, float *out, long stride, int how) {
+    const float *steps = x.steps + row * map->inputs;
     __m512 sum[TILE][4];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
@@ -76,24 +77,6 @@ INLINE void tile(const Linear *map, const float *steps, long block, const int ro
     }
 }
 
-/* Map rows, for the blocks of outputs from `first` to before `end`. */
-static void multiply(const Linear *map, Steps x, long rows, long first, long end, float *out, long stride, int how) {
-    for (long block = first; block < end; block++) {
-        for (long r = 0; r < rows; r += TILE) {
-            const float *steps = x.steps + r * map->inputs;
-            float *to = out + r * stride;
-#define CASE(n) case n: tile(map, steps, block, n, to, stride, how); break;
-            switch (rows - r) {
-                CASE(1) CASE(2) CASE(3) CASE(4) CASE(5)
-                default: tile(map, steps, block, TILE, to, stride, how);
-            }
-#undef CASE
-        }
-    }
-}
-
 #endif
-
-INLINE long blocks_of(const Linear *map) { return (map->outputs + BLOCK - 1) / BLOCK; }
 
 #endif

@@ -72,9 +72,11 @@ INLINE void prepare_row(const float *x, long size, long padded, Steps to, long r
     to.sums[row] = 128 * _mm512_reduce_add_epi32(sum);
 }
 
-/* One tile: `rows` rows times one block of outputs. */
-INLINE void tile(const Linear *map, const int8_t *steps, const float *scales, const int32_t *sums, long block,
-                 const int rows, float *out, long stride, int how) {
+/* One tile: `rows` rows from `row` on times one block of outputs. */
+INLINE void tile(const Linear *map, Steps x, long row, long block, const int rows, float *out, long stride, int how) {
+    const int8_t *steps = x.steps + row * map->inputs;
+    const float *scales = x.scales + row;
+    const int32_t *sums = x.sums + row;
     __m512i sum[TILE][4];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
@@ -113,24 +115,6 @@ INLINE void tile(const Linear *map, const int8_t *steps, const float *scales, co
     }
 }
 
-/* Map rows in 8 bits, for the blocks of outputs from `first` to before `end`. */
-static void multiply(const Linear *map, Steps x, long rows, long first, long end, float *out, long stride, int how) {
-    for (long block = first; block < end; block++) {
-        for (long r = 0; r < rows; r += TILE) {
-            const int8_t *steps = x.steps + r * map->inputs;
-            float *to = out + r * stride;
-#define CASE(n) case n: tile(map, steps, x.scales + r, x.sums + r, block, n, to, stride, how); break;
-            switch (rows - r) {
-                CASE(1) CASE(2) CASE(3) CASE(4) CASE(5)
-                default: tile(map, steps, x.scales + r, x.sums + r, block, TILE, to, stride, how);
-            }
-#undef CASE
-        }
-    }
-}
-
 #endif
-
-INLINE long blocks_of(const Linear *map) { return (map->outputs + BLOCK - 1) / BLOCK; }
 
 #endif

@@ -1,4 +1,4 @@
-/* Transformers for answering: what encoder and decoder share. Numbers but weights are float32. */
+/* Transformers for answering: what encoder and decoder share, linear maps first. Numbers but weights are float32. */
 #ifndef DRAGOMAN_TRANSFORMER_H
 #define DRAGOMAN_TRANSFORMER_H
 
@@ -56,6 +56,23 @@ INLINE void leave_room(Room *room) {
 }
 
 #ifdef HAS_PRODUCTS
+
+/* Map prepared rows, for the blocks of outputs from `first` to before `end`. */
+static void multiply(const Linear *map, Steps x, long rows, long first, long end, float *out, long stride, int how) {
+    for (long block = first; block < end; block++) {
+        for (long r = 0; r < rows; r += TILE) {
+            float *to = out + r * stride;
+#define CASE(n) case n: tile(map, x, r, block, n, to, stride, how); break;
+            switch (rows - r) {
+                CASE(1) CASE(2) CASE(3) CASE(4) CASE(5)
+                default: tile(map, x, r, block, TILE, to, stride, how);
+            }
+#undef CASE
+        }
+    }
+}
+
+INLINE long blocks_of(const Linear *map) { return (map->outputs + BLOCK - 1) / BLOCK; }
 
 static void map_rows(const Linear *map, const float *x, long stride, long size, long rows, Steps steps, float *out,
                      long out_stride, int how) {
