@@ -106,8 +106,18 @@ class TestSeries:
             one.values[0].values[:, 0] for one in dragoman.load(series_run).forecast([str(later)], horizon=3)
         ]
         np.testing.assert_allclose(found[:, 0], np.concatenate(points), rtol=1e-5)
-        assert chart.read_text("utf-8").lstrip().startswith("<?xml")
-        assert f"chart: {chart}" in said
+        drawn = chart.read_text("utf-8")
+        assert drawn.lstrip().startswith("<?xml")
+        assert [f"<!-- {name} -->" in drawn for name in "abc"] == [True, True, False]
+        assert said.splitlines()[-1] == f"chart: {chart}"
+
+    def test_the_chart_of_many_series_says_how_many_it_has(self, series_run, later, tmp_path, capsysbinary):
+        header, *rows = later.read_text("utf-8").splitlines()
+        many = [f"{name}{row[1:]}" for name in "abcdefghi" for row in rows if row[0] == "a"]
+        (tmp_path / "many.csv").write_text("\n".join([header, *many, ""]), "utf-8")
+        chart = str(tmp_path / "chart.png")
+        print_forecasts(dragoman.load(series_run), [str(tmp_path / "many.csv")], [], 2, chart)
+        assert capsysbinary.readouterr().err.decode() == f"chart: {chart}, the first 8 of 9 series\n"
 
     @pytest.mark.parametrize("option", [["--json"], ["--prefix", "1"], ["--workers", "2"]])
     def test_options_without_effect_are_refused(self, series_run, later, option):

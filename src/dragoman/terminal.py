@@ -199,7 +199,7 @@ def print_line(text: str) -> None:
 def print_forecasts(
     bundle: Bundle, files: list[str], changes: Sequence[str], horizon: int | None, chart: str | None
 ) -> None:
-    """Print what follows the end of each series in files as CSV; draw the first of them on request."""
+    """Print what follows the end of each series in files as CSV; draw them on request."""
     from dragoman.data.number_codec import series_of
     from dragoman.data.series_text import series_csv
     from dragoman.decoding.forecast import in_data_units
@@ -216,11 +216,11 @@ def print_forecasts(
     points = [series_of(one.values[0]) for one in found]
     print_line(series_csv(points, quantiles).rstrip("\n"))
     if chart is not None:
-        from dragoman.explanation.pictures import fan_chart
+        from dragoman.explanation.forecast_pictures import draw_forecasts
 
-        first = series_of(found[0].example.source)
-        fan_chart(Path(chart), first, None, points[0].values, quantiles[0] if quantiles else {})
-        typer.echo(f"chart: {chart}", err=True)
+        drawn = draw_forecasts(bundle, found, Path(chart))
+        more = f", the first {drawn} of {len(found):,} series" if drawn < len(found) else ""
+        typer.echo(f"chart: {chart}{more}", err=True)
 
 
 def beam_changes(beam: int | None, nbest: int | None) -> list[str]:

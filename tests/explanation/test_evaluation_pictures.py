@@ -6,9 +6,11 @@ import torch
 
 from dragoman.bundle import Bundle
 from dragoman.data.codec import learn_codecs, ports_of
+from dragoman.decoding.decode import decode
 from dragoman.errors import UserError
 from dragoman.evaluation.evaluate import evaluate
-from dragoman.explanation.evaluation_pictures import MOST_VARIABLES, draw_evaluation
+from dragoman.explanation.evaluation_pictures import draw_evaluation
+from dragoman.explanation.forecast_pictures import MOST_PANELS, draw_forecasts
 from dragoman.model.build import build_model
 from dragoman.recipe.loading import recipe_from
 from dragoman.records import EOS, Example, Recording, Series
@@ -201,7 +203,21 @@ def test_bands_are_the_quantiles_asked_for_or_those_of_samples(tmp_path, drawn, 
 
 
 def test_of_wide_series_the_first_variables_are_drawn(tmp_path, drawn):
-    bundle, examples = forecasts_of(variables=MOST_VARIABLES + 3, windows=2)
+    bundle, examples = forecasts_of(variables=MOST_PANELS + 3, windows=2)
     drawing(bundle, examples, tmp_path, "svg", 1)
-    assert len(drawn[0].axes) == MOST_VARIABLES
+    assert len(drawn[0].axes) == MOST_PANELS
     assert drawn[0].axes[0].get_title(loc="left") == "shop 0: the first 8 of 11 variables"
+
+
+@pytest.mark.parametrize(("variables", "shown"), [(1, 8), (3, 2), (11, 1)])
+def test_of_many_series_as_many_are_drawn_as_there_is_room_for(tmp_path, drawn, variables, shown):
+    bundle, examples = forecasts_of(variables=variables, decoding={"samples": 20})
+    predictions = list(decode(bundle, examples, bundle.recipe.decoding))
+    assert draw_forecasts(bundle, predictions, tmp_path / "fan.png") == shown
+    titles = [title for panel in drawn[0].axes if (title := panel.get_title(loc="left"))]
+    assert [title.partition(":")[0] for title in titles] == [f"shop {number}" for number in range(shown)]
+    panel = drawn[0].axes[-1]
+    point = predictions[shown - 1].values[0].values[:, min(variables, MOST_PANELS) - 1]
+    np.testing.assert_array_equal(lines(panel)["forecast"][1:], point)
+    assert [band.get_label() for band in panel.collections] == ["90% interval", "50% interval"]
+    assert "what came" not in lines(panel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from dragoman.data.features import LogMel
 from dragoman.errors import DataError, MissingExtra
 from dragoman.explanation.pictures import (
     MOST_INCHES,
+    Fan,
     attention_picture,
     check_drawing,
     fan_chart,
@@ -208,7 +210,7 @@ def forecast(variables=2, times=True, horizon=4):
 @pytest.mark.parametrize("times", [True, False])
 def test_a_fan_chart_names_variables_bands_and_steps(tmp_path, times):
     context, point, quantiles = forecast(times=times)
-    fan_chart(tmp_path / "fan.svg", context, np.full((4, 2), np.nan), point, quantiles)
+    fan_chart(tmp_path / "fan.svg", [Fan(context, point, quantiles, np.full((4, 2), np.nan))])
     text = (tmp_path / "fan.svg").read_text("utf-8")
     labels = ["variable 0", "variable 1", "90% interval", "50% interval", "what came", "forecast", "shop 7"]
     for label in [*labels, "2020-Jan" if times else "step of the forecast"]:
@@ -220,6 +222,19 @@ def test_a_fan_chart_grows_with_its_variables_and_needs_neither_truth_nor_bands(
     heights = []
     for variables in (1, 3):
         context, point, _ = forecast(variables)
-        fan_chart(tmp_path / "fan.png", context, None, point, {})
+        fan_chart(tmp_path / "fan.png", [Fan(context, point, {})])
         heights.append(int.from_bytes((tmp_path / "fan.png").read_bytes()[20:24], "big"))
     assert heights[1] > 2 * heights[0]
+
+
+def test_a_fan_chart_has_the_variables_of_every_series_below_its_name(tmp_path):
+    fans = []
+    for name, times in (("north", True), ("south", False)):
+        context, point, quantiles = forecast(times=times)
+        fans.append(Fan(replace(context, id=name), point, quantiles))
+    fan_chart(tmp_path / "fan.svg", fans)
+    text = (tmp_path / "fan.svg").read_text("utf-8")
+    labels = ["north", "2020-Jan", "south", "step of the forecast"]
+    assert labels == sorted(labels, key=lambda label: text.index(f"<!-- {label} -->"))
+    assert text.count("<!-- 2020-Jan -->") == 1  # below the last variable of the first series alone
+    assert text.count("<!-- variable 1 -->") == 2

@@ -6,14 +6,12 @@ Shapes: T target steps, S source steps (R of attention), F features, H horizon, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dragoman.bundle import Bundle
@@ -24,19 +22,15 @@ from dragoman.data.speech import SpeechCodec
 from dragoman.data.text import TextCodec
 from dragoman.decoding.batches import answering
 from dragoman.decoding.decode import decode
-from dragoman.decoding.forecast import in_data_units
 from dragoman.errors import UserError
 from dragoman.evaluation.evaluate import Report
 from dragoman.explanation.ctc_places import ctc_places
-from dragoman.explanation.pictures import attention_picture, fan_chart, learning_curve, spectrogram_picture
+from dragoman.explanation.forecast_pictures import draw_against_truth
+from dragoman.explanation.pictures import attention_picture, learning_curve, spectrogram_picture
 from dragoman.recipe.decoding import CtcBeam, CtcGreedy
-from dragoman.records import EOS, Example, Hypothesis, Prediction, Series, text_of
+from dragoman.records import EOS, Example, Hypothesis, Prediction, text_of
 
 Format = Literal["png", "svg"]
-MOST_VARIABLES = 8
-"""Panels of a forecast; of wider series the first variables are drawn."""
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Quantiles that are drawn of samples, where the recipe asks for none."""
 
 
 def draw_evaluation(
@@ -72,38 +66,10 @@ def _draw_forecasts(
     """Draw forecasts behind their contexts, with what came."""
     places = np.linspace(0, len(report.predictions) - 1, min(count, len(report.predictions)))
     for place in places.round().astype(int).tolist():
-        prediction, references = report.predictions[place], report.references[place]
         out = name(place + 1)
-        point = series_of(prediction.values[0]).values
-        truth = np.full_like(point, np.nan)
-        came = series_of(references[0]).values[: len(point)]
-        truth[: len(came)] = came
-        context = _named(series_of(prediction.example.source), point.shape[1])
-        shown = min(MOST_VARIABLES, point.shape[1])
-        quantiles = {level: values[:, :shown] for level, values in _quantiles(bundle, prediction).items()}
-        fan_chart(out, context, truth[:, :shown], point[:, :shown], quantiles)
+        came = series_of(report.references[place][0])
+        draw_against_truth(bundle, report.predictions[place], came, out)
         yield out
-
-
-def _named(context: Series, variables: int) -> Series:
-    """Keep the variables that are drawn, and say where there are more."""
-    if variables <= MOST_VARIABLES:
-        return context
-    title = f"{context.id}: the first {MOST_VARIABLES} of {variables} variables".removeprefix(": ")
-    return replace(
-        context, values=context.values[:, :MOST_VARIABLES], names=context.names[:MOST_VARIABLES], id=title
-    )
-
-
-def _quantiles(bundle: Bundle, prediction: Prediction) -> Mapping[float, NDArray[np.float64]]:
-    """Return what is forecast beside the point, in the units of the data; samples by their quantiles."""
-    found = prediction.forecast
-    assert found is not None, "numbers are answered by forecasts"
-    codec, source = bundle.codecs.target, prediction.example.source
-    if found.quantiles or found.samples is None:
-        return {level: in_data_units(codec, frames, source) for level, frames in found.quantiles.items()}
-    samples_MHV = in_data_units(codec, found.samples, source)
-    return dict(zip(LEVELS, np.quantile(samples_MHV, LEVELS, axis=0), strict=True))
 
 
 def _draw_answers(bundle: Bundle, report: Report, name: Callable[[int], Path], count: int) -> Iterator[Path]:

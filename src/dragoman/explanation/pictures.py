@@ -6,10 +6,12 @@ steps, S source steps of attention (R where frames are shortened).
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,46 +216,65 @@ def _reach(row_R: NDArray[np.float32], peak: int, side: int) -> int:
     return int(pale[0]) if pale.size else min(_DARK_STEPS, len(beside_R))
 
 
-def fan_chart(
-    out: Path,
-    context: Series,
-    truth: NDArray[np.float64] | None,
-    point: NDArray[np.float64],
-    quantiles: Mapping[float, NDArray[np.float64]],
-) -> None:
-    """Draw a forecast behind its context: a panel a variable, a band for each pair of quantiles 1 - q and q.
+@dataclass(frozen=True, eq=False)
+class Fan:
+    """A forecast behind its context: `point`, each of `quantiles` by its level, and what came (H, V)."""
 
-    `truth`, `point` and each of `quantiles` are (H, V); `truth` may hold NaN. Steps are dates where the
-    context has times for the horizon too, else numbers, the forecast's first step being 1.
+    context: Series
+    point: NDArray[np.float64]
+    quantiles: Mapping[float, NDArray[np.float64]]
+    truth: NDArray[np.float64] | None = None
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the context has times for the horizon too."""
+        times = self.context.times
+        return times is not None and len(times) >= len(self.context.values) + len(self.point)
+
+
+def fan_chart(out: Path, fans: Sequence[Fan]) -> None:
+    """Draw forecasts: a panel a variable of each, a band for each pair of quantiles 1 - q and q.
+
+    What came may hold NaN. Steps are dates where there are times for the horizon too, else numbers, the
+    forecast's first step being 1.
     """
-    steps, ahead, variables = len(context.values), len(point), point.shape[1]
-    has_times = context.times is not None and len(context.times) >= steps + ahead
-    axis = context.times if has_times else np.arange(steps + ahead) - steps + 1
+    count = sum(fan.point.shape[1] for fan in fans)
+    figure, panels = _figure(count, 1, 7.2, 0.7 + 2.3 * count)
+    left = iter(panels)
+    for fan in fans:
+        own = list(itertools.islice(left, fan.point.shape[1]))
+        _draw_fan(own, fan)
+        _dates(own, fan.has_times)
+    lines, labels = panels[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize=8)
+    _save(figure, out)
+
+
+def _draw_fan(panels: Sequence[Axes], fan: Fan) -> None:
+    """Draw each variable of a forecast, the axis of steps below the last."""
+    context, steps, ahead = fan.context, len(fan.context.values), len(fan.point)
+    axis = context.times if fan.has_times else np.arange(steps + ahead) - steps + 1
     assert axis is not None
-    figure, panels = _figure(variables, 1, 7.2, 0.7 + 2.3 * variables)
-    names = context.names or tuple(map(str, range(variables)))
+    names = context.names or tuple(map(str, range(len(panels))))
     for number, (panel, name) in enumerate(zip(panels, names, strict=True)):
         joint = context.values[-1:, number]
         future = axis[steps - 1 : steps + ahead]
         panel.plot(axis[:steps], context.values[:, number], color=PAST_INK, linewidth=1.2, label="past")
-        for place, (lower, upper) in enumerate(_bands(quantiles)):
-            low, high = (np.append(joint, quantiles[level][:, number]) for level in (lower, upper))
+        for place, (lower, upper) in enumerate(_bands(fan.quantiles)):
+            low, high = (np.append(joint, fan.quantiles[level][:, number]) for level in (lower, upper))
             colour, label = BANDS[min(place, len(BANDS) - 1)], f"{upper - lower:.0%} interval"
             panel.fill_between(future, low, high, color=colour, linewidth=0, label=label)
-        if truth is not None:
-            line = np.append(joint, truth[:, number])
+        if fan.truth is not None:
+            line = np.append(joint, fan.truth[:, number])
             panel.plot(future, line, color=PAST_INK, linewidth=1.2, linestyle=":", label="what came")
-        line = np.append(joint, point[:, number])
+        line = np.append(joint, fan.point[:, number])
         panel.plot(future, line, color=SECOND_INK, linewidth=1.6, label="forecast")
         panel.axvline(future[0], color="#999999", linewidth=0.8, linestyle="--")
         panel.set(ylabel=_shown(name), xlim=(axis[0], axis[steps + ahead - 1]))
-        panel.label_outer()
-    _dates(panels, has_times)
+        panel.tick_params(labelbottom=panel is panels[-1])
+        panel.xaxis.get_offset_text().set_visible(panel is panels[-1])
     if context.id:
         panels[0].set_title(_shown(context.id), loc="left")
-    lines, labels = panels[0].get_legend_handles_labels()
-    figure.legend(lines, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize=8)
-    _save(figure, out)
 
 
 def _bands(quantiles: Mapping[float, NDArray[np.float64]]) -> list[tuple[float, float]]:
