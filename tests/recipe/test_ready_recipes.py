@@ -14,8 +14,11 @@ MANUAL = RECIPES / "manual.yaml"
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.name)
-def test_ready_recipes_load(path):
-    assert load_recipe(path).run
+def test_ready_recipes_load_and_leave_their_runs_where_pages_look_for_them(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    run = load_recipe(path).run
+    expected = RECIPES.parent / "runs" if path == MANUAL else tmp_path / "runs"
+    assert Path(run) == expected / path.stem
 
 
 def choices(node, key=""):
