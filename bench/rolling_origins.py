@@ -64,20 +64,14 @@ def main() -> None:
     parser.add_argument("--growth", type=float, default=0.0, help="`ridge_growth` of recipes")
     asked = parser.parse_args()
     an_hour = 4 if "ETTm" in asked.file else 1
-    values = rows_of(asked.file, (BEGINS[-1] + BLOCK) * an_hour, BEGINS[-1] * an_hour)
+    values = scaled(rows_of(asked.file, (BEGINS[-1] + BLOCK) * an_hour), BEGINS[-1] * an_hour)
     begins = [begin * an_hour for begin in BEGINS]
     penalty = Penalty(asked.ridge, asked.growth)
     found = [origins(values, line, asked.horizon, begins, BLOCK * an_hour, penalty) for line in asked.lines]
-    truths = [
-        np.concatenate([target for _, target in windows(values, 1, asked.horizon, begin, end)])
-        for begin, end in ((begin, begin + BLOCK * an_hour - asked.horizon + 1) for begin in begins)
-    ]
-    together = [np.mean(forecasts, axis=0) for forecasts in zip(*found, strict=True)]
+    truths = truths_of(values, asked.horizon, begins, BLOCK * an_hour)
     names = [f"{line.context}:{line.scale}" for line in asked.lines]
-    for name, forecasts in zip([*names, "together"], [*found, together], strict=True):
-        pairs = zip(forecasts, truths, strict=True)
-        errors = [float(np.square(forecast - truth).mean()) for forecast, truth in pairs]
-        print(f"{name:>12s}", *(f"{each:.4f}" for each in errors), f"mean {np.mean(errors):.4f}")
+    for name, forecasts in zip([*names, "together"], [*found, mean_of(found)], strict=True):
+        print(f"{name:>12s}", said(forecasts, truths))
 
 
 def line_of(text: str) -> Line:
@@ -88,13 +82,37 @@ def line_of(text: str) -> Line:
     return Line(int(context), scale or "series")
 
 
-def rows_of(file: str, rows: int, training: int) -> Numbers:
-    """Return the first rows, in deviations of those to learn from."""
+def rows_of(file: str, rows: int) -> Numbers:
+    """Return the first rows (rows, V)."""
     with gzip.open(file, "rt") as lines:
         table = list(csv.reader(lines))[1 : rows + 1]
-    values: Numbers = np.array([row[1:] for row in table], np.float64)
-    scaled: Numbers = (values - values[:training].mean(axis=0)) / values[:training].std(axis=0)
-    return scaled
+    return np.array([row[1:] for row in table], np.float64)
+
+
+def scaled(values: Numbers, training: int) -> Numbers:
+    """Return rows in deviations of the first of them, those to learn from."""
+    found: Numbers = (values - values[:training].mean(axis=0)) / values[:training].std(axis=0)
+    return found
+
+
+def truths_of(values: Numbers, horizon: int, begins: list[int], block: int) -> list[Numbers]:
+    """Return what came (R, H) in each block."""
+    return [
+        np.concatenate([target for _, target in windows(values, 1, horizon, begin, end)])
+        for begin, end in ((begin, begin + block - horizon + 1) for begin in begins)
+    ]
+
+
+def mean_of(found: list[list[Numbers]]) -> list[Numbers]:
+    """Return the mean of several forecasts (R, H) of each block."""
+    return [np.mean(forecasts, axis=0) for forecasts in zip(*found, strict=True)]
+
+
+def said(forecasts: list[Numbers], truths: list[Numbers]) -> str:
+    """Say the error of each block, and their mean."""
+    pairs = zip(forecasts, truths, strict=True)
+    errors = [float(np.square(forecast - truth).mean()) for forecast, truth in pairs]
+    return " ".join([*(f"{each:.4f}" for each in errors), f"mean {np.mean(errors):.4f}"])
 
 
 def windows(
