@@ -183,10 +183,20 @@ def test_a_long_clip_is_wider_and_both_formats_are_what_they_say(tmp_path, drawn
     assert "<!-- kHz -->" in text
 
 
+def test_a_run_shorter_than_its_log_has_lines_is_drawn_by_its_validation(tmp_path):
+    path = tmp_path / "log.jsonl"
+    validation = {"kind": "validation", "step": 40, "loss": 2.5, "metrics": {"cer": 12.0}, "is_best": True}
+    path.write_text(json.dumps(validation) + "\n", "utf-8")
+    learning_curve(path, tmp_path / "curve.svg")
+    text = (tmp_path / "curve.svg").read_text("utf-8")
+    drawn = [f"<!-- {label} -->" in text for label in ("validation", "best step: 40", "training")]
+    assert drawn == [True, True, False]
+
+
 def test_a_log_without_steps_is_refused(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps({"kind": "start", "step": 0}) + "\n", "utf-8")
-    with pytest.raises(DataError, match="no training step"):
+    with pytest.raises(DataError, match="neither a step of training nor a validation"):
         learning_curve(path, tmp_path / "curve.png")
 
 

@@ -56,18 +56,21 @@ def learning_curve(log: Path, out: Path, unit: str = "nats a token") -> None:
     """Draw training and validation loss, and every validated metric, over steps, from a run's `log.jsonl`.
 
     A line stands at the step that validation found best. `unit` is what the loss is measured in. Raises
-    DataError where the log holds no training step, MissingExtra without matplotlib.
+    DataError where the log holds neither, MissingExtra without matplotlib.
     """
     rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     steps = [row for row in rows if row["kind"] == "train"]
     validations = [row for row in rows if row["kind"] == "validation"]
-    if not steps:
-        raise DataError(f"{log}: no training step to draw; the run has not started")
+    if not steps and not validations:
+        raise DataError(
+            f"{log}: neither a step of training nor a validation to draw; the run has not come to one"
+        )
     labels = sorted({label for row in validations for label in row["metrics"]})
     columns = _columns(1 + len(labels))
     rows_of_panels = -(-(1 + len(labels)) // columns)
     figure, panels = _figure(rows_of_panels, columns, 4.2 * columns, 3.2 * rows_of_panels)
-    _line(panels[0], steps, [row["loss"] for row in steps], "training", INK)
+    if steps:
+        _line(panels[0], steps, [row["loss"] for row in steps], "training", INK)
     if validations:
         _line(panels[0], validations, [row["loss"] for row in validations], "validation", SECOND_INK)
     panels[0].set(xlabel="step", ylabel=f"loss ({unit})", title="loss")
