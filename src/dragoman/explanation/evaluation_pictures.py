@@ -1,6 +1,6 @@
 """Pictures of an evaluation: how the run learnt, and for some examples where the answer came from.
 
-Shapes: T target steps, S source steps (R of attention), F features, H horizon, V variables, M samples.
+Shapes: T target steps, S source steps (R of attention), F features, V vocabulary.
 """
 
 from __future__ import annotations
